@@ -1,0 +1,114 @@
+"""The `instruct` kind: one instruction, one whole clip, one answer.
+
+The audio side says with the audio what the text side says with the transcript; both carry
+the same answer. Only the answer is supervised.
+"""
+
+from dataclasses import dataclass
+
+from sllm_data.records import (
+    Generator,
+    Message,
+    Quality,
+    Request,
+    Response,
+    Sample,
+    Source,
+    Span,
+    Speaker,
+    Turn,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Clip:
+    """What a sample must know of its clip."""
+
+    audio_id: str
+    audio_part: int
+    num_samples: int
+    transcript: str
+    language: str
+    speaker: Speaker
+    source: Source
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Provenance:
+    """Which files a sample's prompt came from, and what made its answer."""
+
+    recipe: str
+    kind: str
+    pool_sha256: str
+    template_sha256: str
+    generator: Generator
+
+
+def instruct_sample(  # noqa: PLR0913 - the values that meet in a row
+    request: Request,
+    response: Response,
+    *,
+    clip: Clip,
+    audio_turn: tuple[str, str],
+    quality: Quality,
+    response_language: str,
+    provenance: Provenance,
+) -> Sample:
+    """Builds the row of one answered request.
+
+    Args:
+        request: With the text side as the backbone saw it.
+        response: The answer, or the transcript where that is the answer.
+        clip: Its audio.
+        audio_turn: The user turn of the audio side, before and after the audio.
+        quality: What the filters saw.
+        response_language: Of the answer.
+        provenance: Where it all came from.
+    """
+    spans = (
+        *_text(audio_turn[0]),
+        Span(type="audio", audio_index=0, start_sample=0, num_samples=clip.num_samples),
+        *_text(audio_turn[1]),
+    )
+    system = tuple(
+        Turn(role=m.role, content=(Span(type="text", text=m.content),))
+        for m in request.messages
+        if m.role == "system"
+    )
+    answer = Turn(
+        role="assistant", content=(Span(type="text", text=response.text, supervised=True),)
+    )
+    return Sample(
+        sample_id=request.sample_id,
+        recipe=provenance.recipe,
+        kind=provenance.kind,
+        task=request.task,
+        task_params=request.task_params,
+        variant=request.variant,
+        audio_refs=((clip.audio_part, clip.audio_id),),
+        messages=(*system, Turn(role="user", content=spans), answer),
+        text_messages=(*request.messages, Message(role="assistant", content=response.text)),
+        response=response.text,
+        response_token_ids=response.token_ids or None,
+        response_language=response_language,
+        num_response_tokens=response.num_response_tokens,
+        finish_reason=response.finish_reason,
+        instruction_id=request.instruction_id,
+        template_id=request.template_id,
+        pool_sha256=provenance.pool_sha256,
+        template_sha256=provenance.template_sha256,
+        split=request.split,
+        eval_group=request.eval_group,
+        language=clip.language,
+        transcript=clip.transcript,
+        transcript_prepared=request.transcript_prepared,
+        speech_share=1.0,
+        speakers=(clip.speaker,),
+        generator=provenance.generator,
+        quality=quality,
+        source=clip.source,
+    )
+
+
+def _text(text: str) -> tuple[Span, ...]:
+    return (Span(type="text", text=text),) if text else ()

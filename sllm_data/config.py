@@ -1,0 +1,267 @@
+"""RunConfig: the one document that says what a run makes.
+
+It composes the configurations that stand beside their owners. Three layers are merged, the
+later wins: the recipe, the user's run.yaml, `--set a.b=c`. Every field is of one of three
+kinds (its `change` in the JSON Schema):
+
+identity      rows depend on it; a change on an existing dataset is refused
+operational   where and how fast; free to change
+additive      may grow by an extension: corpora, tasks
+"""
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from sllm_data.corpora.config import CorpusConfig
+from sllm_data.corpora.opening import Bounds
+from sllm_data.errors import ConfigError
+from sllm_data.files import shipped_folder
+from sllm_data.filtering.config import FilterConfig
+from sllm_data.generation.config import BackboneConfig
+from sllm_data.prompting.config import PromptConfig
+from sllm_data.runners.config import RunnerConfig
+from sllm_data.sampling.config import DrawConfig, SplitConfig, TaskConfig
+from sllm_data.seeding import hash128
+
+Document = dict[str, Any]  # Any: a YAML document before pydantic has checked it
+
+_IDENTITY = {"change": "identity"}
+_OPERATIONAL = {"change": "operational"}
+_ADDITIVE = {"change": "additive"}
+_MAX_DOCUMENT_BYTES = 4 * 2**20
+
+
+class RunConfig(BaseModel):
+    """Everything a run depends on, checked and complete."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = Field(ge=0, description="of all chance in the run", json_schema_extra=_IDENTITY)
+    output: Path = Field(description="the dataset's folder", json_schema_extra=_OPERATIONAL)
+    recipe: str = Field(
+        "self_powered",
+        description="which published system: a name, or the path of a recipe of your own",
+        json_schema_extra=_IDENTITY,
+    )
+    kind: str = Field("instruct", description="kind of the samples", json_schema_extra=_IDENTITY)
+    corpora: tuple[CorpusConfig, ...] = Field(
+        min_length=1, description="what is read", json_schema_extra=_ADDITIVE
+    )
+    backbone: BackboneConfig = Field(description="the text LLM and what runs it")
+    part_size: int = Field(
+        2000, ge=1, description="candidates in a part", json_schema_extra=_IDENTITY
+    )
+    speaker_salt: str = Field(
+        "sllm-data",
+        description="mixed into the hash of speaker ids where a corpus forbids identifying "
+        "people; choose a secret one before publishing",
+        json_schema_extra=_IDENTITY,
+    )
+    audio: Bounds = Field(Bounds(), description="which audio is usable")
+    splits: SplitConfig = Field(SplitConfig(), description="shares of validation and test")
+    tasks: dict[str, TaskConfig] = Field(
+        min_length=1, description="what is asked", json_schema_extra=_ADDITIVE
+    )
+    draw: DrawConfig = Field(DrawConfig(), description="how tasks are drawn")
+    prompts: PromptConfig = Field(PromptConfig(), description="wordings and templates")
+    filters: FilterConfig = Field(FilterConfig(), description="verdicts on responses")
+    runner: RunnerConfig = Field(RunnerConfig(), description="where steps run")
+    reuse: tuple[Path, ...] = Field(
+        (),
+        description="older datasets whose responses are taken where the request key is equal",
+        json_schema_extra=_OPERATIONAL,
+    )
+    max_rejected_fraction: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="a step that rejects a larger share of its rows fails",
+        json_schema_extra=_OPERATIONAL,
+    )
+
+    @field_validator("tasks")
+    @classmethod
+    def _something_to_ask(cls, tasks: dict[str, TaskConfig]) -> dict[str, TaskConfig]:
+        if not any(task.weight > 0 for task in tasks.values()):
+            raise ValueError("at least one task must have a weight above 0")
+        return tasks
+
+    @model_validator(mode="after")
+    def _train_has_tasks(self) -> Self:
+        if all(task.held_out or task.weight == 0 for task in self.tasks.values()):
+            raise ValueError("at least one task with a weight must not be held out")
+        return self
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Reads run.yaml, puts it over its recipe and applies `--set a.b=c` overrides.
+
+    Raises:
+        ConfigError: The file can't be read, a key is unknown, or a value is out of range.
+    """
+    document = _read_yaml(path)
+    for override in overrides:
+        _apply(document, override)
+    return resolve(document, where=str(path))
+
+
+def resolve(document: Document, *, where: str) -> RunConfig:
+    """Puts a run's document over its recipe and checks the result.
+
+    Raises:
+        ConfigError: A key is unknown, or a value is out of its range.
+    """
+    name = str(document.get("recipe", "self_powered"))
+    merged = _merge(_read_yaml(_recipe_path(name)), document)
+    try:
+        return RunConfig.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {_sentence(error)}") from error
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that ship with the package."""
+    return sorted(path.stem for path in (shipped_folder("recipes")).glob("*.yaml"))
+
+
+def _recipe_path(name: str) -> Path:
+    if name.endswith((".yaml", ".yml")):
+        return Path(name)
+    if name not in recipe_names():
+        raise ConfigError(
+            f"recipe must be one of {', '.join(recipe_names())} or the path of a .yaml file, "
+            f"got {name!r}"
+        )
+    return shipped_folder("recipes") / f"{name}.yaml"
+
+
+def _read_yaml(path: Path) -> Document:
+    try:
+        if path.stat().st_size > _MAX_DOCUMENT_BYTES:
+            raise ConfigError(f"{path}: must be smaller than 4 MiB")
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: can't be read: {error}") from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        problem = " ".join(str(error).split())
+        raise ConfigError(f"{path}: must be YAML, found: {problem}") from error
+    if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
+        raise ConfigError(f"{path}: must be a mapping of names to values")
+    return document
+
+
+def _merge(base: Document, over: Mapping[str, Any]) -> Document:
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        both = isinstance(old, dict) and isinstance(value, dict) and key != "templates"
+        merged[key] = _merge(old, value) if both and old is not None else value
+    return merged
+
+
+def _apply(document: Document, override: str) -> None:
+    path, sign, text = override.partition("=")
+    if not sign or not path:
+        raise ConfigError(f"--set must be name=value, got {override!r}")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {path}: the value must be YAML, got {text!r}") from error
+    *parents, last = path.split(".")
+    level: Any = document
+    for name in parents:
+        level = level[_index(level, name)] if isinstance(level, list) else level.setdefault(name, {})
+        if not isinstance(level, dict | list):
+            raise ConfigError(f"--set {path}: {name!r} is a value, it has no fields")
+    if isinstance(level, list):
+        level[_index(level, last)] = value
+    else:
+        level[last] = value
+
+
+def _index(values: list[Any], name: str) -> int:
+    if not name.isdecimal() or int(name) >= len(values):
+        raise ConfigError(f"--set: {name!r} must be a position from 0 to {len(values) - 1}")
+    return int(name)
+
+
+def _sentence(error: ValidationError) -> str:
+    """Words the first problem: which field, what it must be, what was found."""
+    problems = error.errors()
+    first = problems[0]
+    at = ".".join(str(part) for part in first["loc"] if part not in _TAGS) or "the document"
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    if first["type"] == "extra_forbidden":
+        known = sorted(_known_fields(RunConfig))
+        close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        return f"{at} is not a known key{hint}{more}"
+    if first["type"] == "missing":
+        return f"{at} must be given{more}"
+    rule = first["msg"].removeprefix("Value error, ")
+    found = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"
+    return f"{at}: {rule}{found}{more}"
+
+
+_TAGS = frozenset({"librispeech", "common_voice", "vllm", "openai", "scripted"})
+
+
+def _known_fields(model: type[BaseModel]) -> set[str]:
+    definitions = model.model_json_schema()
+    schemas = [definitions, *definitions.get("$defs", {}).values()]
+    return {name for schema in schemas for name in schema.get("properties", {})}
+
+
+def identity_of(config: BaseModel) -> Document:
+    """Returns the fields that rows depend on, nested, as plain JSON values."""
+    kept: Document = {}
+    for name, field in type(config).model_fields.items():
+        extra = field.json_schema_extra
+        change = extra.get("change", "identity") if isinstance(extra, dict) else "identity"
+        if change == "operational":
+            continue
+        kept[name] = _plain(getattr(config, name))
+    return kept
+
+
+def _plain(value: Any) -> Any:  # Any: a field's value, its JSON form
+    if isinstance(value, BaseModel):
+        return identity_of(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(inner) for inner in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def identity_hash(*parts: Any) -> str:  # Any: JSON values
+    """Hashes plain values by their canonical JSON."""
+    return hash128(json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":")))
+
+
+def resolved_document(config: RunConfig) -> Document:
+    """Returns the complete configuration as plain values, for run.yaml in the dataset."""
+    document: Document = config.model_dump(mode="json")
+    return document
+
+
+def differences(old: Any, new: Any, at: str = "") -> list[str]:  # Any: JSON values
+    """Lists the fields that differ, as `name: old -> new`."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        found: list[str] = []
+        for key in sorted({*old, *new}):
+            found += differences(old.get(key), new.get(key), f"{at}.{key}" if at else key)
+        return found
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        return [
+            line
+            for position, (before, after) in enumerate(zip(old, new, strict=True))
+            for line in differences(before, after, f"{at}.{position}")
+        ]
+    return [] if old == new else [f"{at}: {old!r} -> {new!r}"]

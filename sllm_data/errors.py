@@ -1,0 +1,51 @@
+"""The errors this package raises; anything else that escapes is a bug of ours.
+
+    SllmDataError                 a sentence for the user: where, expected, found, what to do
+    ├── ConfigError               run.yaml, --set, or a recipe says something impossible
+    ├── CorpusError               a corpus folder, table or listing can't be read
+    ├── PoolError                 an instruction pool or a prompt template is unusable
+    ├── ModelError                a model folder lacks a tokenizer, a template, or weights
+    ├── EngineError               the engine can't start, died, or gave up on a server
+    ├── ShardError                a Parquet part or a manifest is not what its contract says
+    ├── OutputError               the output folder can't be used: locked, full, other run
+    └── RejectedError             too many rows were rejected (max_rejected_fraction)
+
+A single unusable row is no error: it becomes a `records.Rejection`, counted and kept.
+The command line prints the sentence and exits with status 2, without a traceback.
+"""
+
+
+class SllmDataError(Exception):
+    """Base of all errors that a user can act on; str() is one clear sentence."""
+
+
+class ConfigError(SllmDataError):
+    """A configuration value is unknown, missing, or out of its range."""
+
+
+class CorpusError(SllmDataError):
+    """A corpus as a whole can't be read: wrong folder, missing table or column."""
+
+
+class PoolError(SllmDataError):
+    """An instruction pool or a prompt template is malformed or unsafe."""
+
+
+class ModelError(SllmDataError):
+    """A model folder or hub id can't be used: no tokenizer, template or weights."""
+
+
+class EngineError(SllmDataError):
+    """The engine can't start, died, or a server kept failing after all retries."""
+
+
+class ShardError(SllmDataError):
+    """A part or a manifest contradicts the contract it was written under."""
+
+
+class OutputError(SllmDataError):
+    """The output can't be used: locked by another run, not writable, or full."""
+
+
+class RejectedError(SllmDataError):
+    """A step rejected a larger share of rows than `max_rejected_fraction` allows."""

@@ -1,0 +1,116 @@
+"""Files that are whole or absent: atomic writes, digests, the output lock, safe paths."""
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sllm_data.errors import OutputError
+
+TEMPORARY_SUFFIX = ".tmp"
+
+
+def shipped_folder(name: str) -> Path:
+    """Returns a folder of data that ships with the package (prompts, instruction_pools).
+
+    In the wheel it lies inside the package, in a checkout beside it.
+    """
+    package = Path(__file__).parent
+    inside = package / name
+    return inside if inside.is_dir() else package.parent / name
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yields a temporary path that becomes `path` on success and vanishes on failure.
+
+    The content is flushed to disk before the rename and the folder after it, so that a
+    file under its final name is always whole, also after a power cut.
+
+    Raises:
+        OutputError: The folder is not writable or the disk is full.
+    """
+    temporary = path.with_name(f".{path.name}{TEMPORARY_SUFFIX}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise OutputError(
+            f"{path}: can't be written: {error.strerror or error}; "
+            "make room or choose another output, then run the same command again"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file atomically, as UTF-8."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def sha256_of_bytes(content: bytes) -> str:
+    """Returns the SHA-256 of the bytes in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def sha256_of_text(text: str) -> str:
+    """Returns the SHA-256 of the text as UTF-8, in hexadecimal."""
+    return sha256_of_bytes(text.encode("utf-8", "surrogatepass"))
+
+
+def sha256_of_file(path: Path) -> str:
+    """Returns the SHA-256 of a file, read in pieces."""
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def inside(root: Path, relative: str) -> Path | None:
+    """Returns root/relative, or None where that leaves `root` (also through a link).
+
+    >>> inside(Path("/data"), "../etc/passwd") is None
+    True
+    """
+    if relative.startswith("/") or "\x00" in relative:
+        return None
+    path = root / relative
+    resolved_root = root.resolve()
+    resolved = path.resolve()
+    return path if resolved.is_relative_to(resolved_root) else None
+
+
+@contextmanager
+def output_lock(output: Path) -> Iterator[None]:
+    """Holds `<output>/.lock` so that two runs never write one folder.
+
+    The kernel releases it with the process, so a killed run leaves nothing to clean up.
+
+    Raises:
+        OutputError: Another process holds it, or the folder can't be written.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        handle = (output / ".lock").open("a+")
+    except OSError as error:
+        raise OutputError(
+            f"{output}: the output folder must be writable: {error.strerror or error}"
+        ) from error
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputError(
+                f"{output}: another run is writing this folder; wait for it to end or stop "
+                "it, then run the same command again"
+            ) from error
+        yield

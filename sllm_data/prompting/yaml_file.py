@@ -1,0 +1,145 @@
+"""YAML at the door: a bounded, plain reading that can say on which line a value stands.
+
+PyYAML's safe loader is safe from code, not from surprise: an alias or a merge key can stand
+for a billion nodes, and of two equal keys the last one silently wins. Both are refused here.
+What the data must look like is for its reader (`pools`, `languages`) to say.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sllm_data.errors import PoolError
+
+MAX_BYTES = 1_000_000
+"""Size of the largest file that is read; a pool of a thousand wordings is a tenth of it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class YamlFile:
+    """A YAML file that was read: its bytes, its data, and the nodes that know its lines."""
+
+    path: Path
+    content: bytes
+    data: Any  # the shape of a user's file is unknown until its reader has checked it
+    root: yaml.Node
+
+    def line_of(self, location: tuple[int | str, ...]) -> int:
+        """Returns the line, from 1, of the deepest node on the way to `location`."""
+        node = self.root
+        for step in location:
+            found = _child(node, step)
+            if found is None:
+                break
+            node = found
+        return int(node.start_mark.line) + 1
+
+
+def read_yaml(path: Path) -> YamlFile:
+    """Reads a YAML file with the safe loader.
+
+    Raises:
+        PoolError: The file can't be read, is larger than MAX_BYTES, is not UTF-8 or not
+            YAML, is empty or too deep, uses an alias, or has one key twice.
+    """
+    content = read_bounded(path, MAX_BYTES)
+    text = decode(path, content)
+    try:
+        loader = yaml.SafeLoader(text)
+        root = loader.get_single_node()
+        if root is None:
+            raise PoolError(f"{path}: must hold data, but the file is empty")
+        _refuse_surprises(path, root)
+        data = loader.construct_document(root)
+        return YamlFile(path=path, content=content, data=data, root=root)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise PoolError(f"{path}, line {line}: is not valid YAML: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise PoolError(f"{path}: is not valid YAML: {error}") from error
+    except ValueError as error:  # a date such as 2020-13-45, found by the constructor
+        raise PoolError(f"{path}: holds an impossible value: {error}") from error
+    except RecursionError as error:
+        raise PoolError(f"{path}: is nested too deeply to be meant") from error
+
+
+def read_bounded(path: Path, max_bytes: int) -> bytes:
+    """Returns the bytes of a file that must not be larger than `max_bytes`.
+
+    Raises:
+        PoolError: The file can't be read or is larger.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(max_bytes + 1)
+    except OSError as error:
+        raise PoolError(f"{path}: can't be read: {error.strerror or error}") from error
+    if len(content) > max_bytes:
+        raise PoolError(f"{path}: must be at most {max_bytes:,} bytes; split or shorten it")
+    return content
+
+
+def decode(path: Path, content: bytes) -> str:
+    """Returns the bytes of a file as text.
+
+    Raises:
+        PoolError: They are not UTF-8, or begin with a byte order mark.
+    """
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise PoolError(
+            f"{path}, line {line}: must be UTF-8, found the byte 0x{content[error.start]:02x}"
+        ) from error
+    if text.startswith("\ufeff"):
+        raise PoolError(f"{path}: must be UTF-8 without a byte order mark; save it without one")
+    return text
+
+
+def _child(node: yaml.Node, step: int | str) -> yaml.Node | None:
+    if isinstance(node, yaml.SequenceNode) and isinstance(step, int):
+        items: list[yaml.Node] = node.value
+        return items[step] if step < len(items) else None
+    if isinstance(node, yaml.MappingNode):
+        pairs: list[tuple[yaml.Node, yaml.Node]] = node.value
+        return next((value for key, value in pairs if key.value == step), None)
+    return None
+
+
+def _refuse_surprises(path: Path, root: yaml.Node) -> None:
+    seen: set[int] = set()
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        line = node.start_mark.line + 1
+        if id(node) in seen:  # compose() makes an alias the very node that it points to
+            raise PoolError(f"{path}, line {line}: an alias points here; write the value out")
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            _refuse_twice(path, node)
+        waiting.extend(_children(node))
+
+
+def _refuse_twice(path: Path, node: yaml.MappingNode) -> None:
+    keys: set[str] = set()
+    for key, _ in node.value:
+        name = key.value if isinstance(key, yaml.ScalarNode) else None
+        if name is None:
+            continue  # the constructor or the reader refuses it
+        if name in keys:
+            line = key.start_mark.line + 1
+            raise PoolError(f"{path}, line {line}: the key {name:.60} stands here twice")
+        keys.add(name)
+
+
+def _children(node: yaml.Node) -> Iterator[yaml.Node]:
+    if isinstance(node, yaml.SequenceNode):
+        yield from node.value
+    elif isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield key
+            yield value

@@ -1,0 +1,56 @@
+"""A dropped row and the enumerated reasons for which rows are dropped."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a row was dropped. The value is what stands in `rejections/`."""
+
+    # listing a corpus
+    MALFORMED_ROW = "malformed_row"
+    DUPLICATE_ID = "duplicate_id"
+    AUDIO_MISSING = "audio_missing"
+    TRANSCRIPT_MISSING = "transcript_missing"
+    PATH_OUTSIDE_CORPUS = "path_outside_corpus"
+    FEW_VOTES = "few_votes"
+    # opening its audio
+    EMPTY_TRANSCRIPT = "empty_transcript"
+    UNREADABLE_AUDIO = "unreadable_audio"
+    TOO_SHORT = "too_short"
+    TOO_LONG = "too_long"
+    SILENT = "silent"
+    # the global pass
+    DUPLICATE_AUDIO = "duplicate_audio"
+    SPLIT_CONFLICT = "split_conflict"
+    UNKNOWN_SPEAKER = "unknown_speaker"
+    NO_ELIGIBLE_TASK = "no_eligible_task"
+    # planning and asking
+    PROMPT_TOO_LONG = "prompt_too_long"
+    NO_RESTORED_TRANSCRIPT = "no_restored_transcript"
+    REFUSED_BY_ENGINE = "refused_by_engine"
+    # verdicts on responses
+    TRUNCATED = "truncated"
+    EMPTY_RESPONSE = "empty_response"
+    REFUSAL = "refusal"
+    REPETITION_LOOP = "repetition_loop"
+    WRONG_LANGUAGE = "wrong_language"
+    BROKEN_JSON = "broken_json"
+    COPIED_TRANSCRIPT = "copied_transcript"
+    LEAKED_TEMPLATE = "leaked_template"
+    JUDGED_BAD = "judged_bad"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rejection:
+    """One row that was dropped; nothing is dropped without one."""
+
+    row_id: str
+    """audio_id, request_id or sample_id; or file:line where the row had no id yet."""
+    audio_id: str | None
+    """The utterance concerned, where one is known."""
+    step: str
+    """The step that dropped it: candidates, ingest, index, plan, generate, assemble."""
+    reason: Reason
+    detail: str
+    """One line: what was expected and what was found."""

@@ -1,0 +1,90 @@
+"""What is asked of the backbone and what it answered."""
+
+from dataclasses import dataclass
+
+FINISH_REASONS = ("stop", "length")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Message:
+    """One turn as plain text."""
+
+    role: str
+    """system, user or assistant."""
+    content: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sampling:
+    """Sampling parameters, all explicit: engines' own defaults differ by entry point."""
+
+    temperature: float
+    """0 is greedy."""
+    top_p: float
+    top_k: int
+    """0 switches it off."""
+    max_tokens: int
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 1:
+            raise ValueError(f"max_tokens must be at least 1, got {self.max_tokens}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """One row of `requests/<pass>/`: a rendered prompt with its sampling parameters."""
+
+    request_id: str
+    """`<sample_id>:<pass>`."""
+    sample_id: str
+    audio_part: int
+    audio_id: str
+    task: str
+    task_params: str
+    """Canonical JSON, `{}` without parameters: `{"to":"de"}`."""
+    variant: str
+    draw_index: int
+    instruction_id: str
+    instruction_language: str
+    template_id: str
+    split: str
+    eval_group: str
+    """train, held_out_instruction or held_out_task."""
+    transcript_prepared: str
+    """The transcript as the backbone is shown it."""
+    target: str
+    """generated: the backbone answers; transcript: the transcript is the answer."""
+    messages: tuple[Message, ...]
+    """What the backbone sees, the system turn included."""
+    prompt_token_ids: tuple[int, ...]
+    """`messages` rendered by the model's chat template; empty where target is transcript."""
+    sampling: Sampling
+    seed: int
+    request_key: str
+    """Hash of all that the answer depends on; equal keys may share a response."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Response:
+    """What an engine answered to one request."""
+
+    request_id: str
+    text: str
+    token_ids: tuple[int, ...]
+    """Empty where a server does not tell them."""
+    finish_reason: str
+    """stop: it came to its end; length: it was cut off at max_tokens."""
+    num_prompt_tokens: int
+    num_response_tokens: int
+    num_cached_tokens: int | None
+    """Prompt tokens found in the engine's prefix cache; None where it does not tell."""
+    mean_logprob: float | None
+    """Mean log probability of the response's tokens, where it was asked for."""
+
+    def __post_init__(self) -> None:
+        if self.finish_reason not in FINISH_REASONS:
+            raise ValueError(
+                f"{self.request_id}: finish_reason must be one of {FINISH_REASONS}, "
+                f"got {self.finish_reason!r}"
+            )

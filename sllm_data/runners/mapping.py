@@ -1,0 +1,64 @@
+"""Mapping a step over parts: in this process, or in several.
+
+A step is a module-level function of one picklable job, so that each runner can carry it to
+where it works. Results come in the order in which parts finish; nothing may depend on it.
+"""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from sllm_data.errors import OutputError
+from sllm_data.runners.config import RunnerConfig
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+def num_workers(config: RunnerConfig) -> int:
+    """Returns how many processes to use: 1 for serial."""
+    if config.kind == "serial":
+        return 1
+    return len(os.sched_getaffinity(0)) if config.workers == "auto" else max(1, config.workers)
+
+
+def map_parts(
+    step: Callable[[Job], Result], jobs: Sequence[Job], config: RunnerConfig
+) -> Iterator[Result]:
+    """Yields step(job) for each job, in the order in which they finish.
+
+    The first exception of a job stops the rest and is raised here.
+
+    Raises:
+        OutputError: A worker process died (killed, out of memory).
+    """
+    workers = min(num_workers(config), len(jobs))
+    if workers <= 1:
+        yield from map(step, jobs)
+        return
+    # a forked worker would inherit locks that other threads of this process hold
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        waiting = iter(jobs)
+        running: set[Future[Result]] = set()
+        try:
+            for job in waiting:
+                running.add(pool.submit(step, job))
+                if len(running) < 2 * workers:
+                    continue
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+            while running:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+        except BrokenProcessPool as error:
+            raise OutputError(
+                "a worker process died, most likely killed for memory; lower runner.workers "
+                "and run the same command again: finished parts are kept"
+            ) from error
+        finally:
+            for future in running:
+                future.cancel()

@@ -1,0 +1,114 @@
+"""What the author of a run chooses about tasks, their mix, and splits."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+_IDENTITY = {"change": "identity"}
+_MODEL = ConfigDict(frozen=True, extra="forbid")
+
+LanguageCode = Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
+
+
+class TaskConfig(BaseModel):
+    """One task: how often it is asked, of which utterances, and what an answer may be."""
+
+    model_config = _MODEL
+
+    weight: float = Field(
+        1.0, ge=0, description="relative share of the requests", json_schema_extra=_IDENTITY
+    )
+    target: Literal["generated", "transcript"] = Field(
+        "generated",
+        description="generated: the backbone answers; transcript: the transcript is the answer",
+        json_schema_extra=_IDENTITY,
+    )
+    max_tokens: int = Field(
+        160, ge=1, description="longest answer, in tokens", json_schema_extra=_IDENTITY
+    )
+    temperature: float | None = Field(
+        None,
+        ge=0,
+        description="overrides the backbone's temperature for this task",
+        json_schema_extra=_IDENTITY,
+    )
+    to: tuple[LanguageCode, ...] = Field(
+        (),
+        description="languages to translate into, one drawn per row, never the utterance's own",
+        json_schema_extra=_IDENTITY,
+    )
+    languages: tuple[LanguageCode, ...] = Field(
+        (), description="speech languages it is asked of; empty: all", json_schema_extra=_IDENTITY
+    )
+    min_words: int = Field(
+        1, ge=1, description="shortest transcript it is asked of", json_schema_extra=_IDENTITY
+    )
+    response_language: Literal["utterance", "instruction", "to", "any"] = Field(
+        "any",
+        description="which language the answer must be in, for the language filter",
+        json_schema_extra=_IDENTITY,
+    )
+    may_copy: bool = Field(
+        False,
+        description="whether a copy of the transcript is a right answer",
+        json_schema_extra=_IDENTITY,
+    )
+    expects_json: bool = Field(
+        False, description="whether the answer must be JSON", json_schema_extra=_IDENTITY
+    )
+    held_out: bool = Field(
+        False,
+        description="asked of validation and test only, to measure generalisation to tasks",
+        json_schema_extra=_IDENTITY,
+    )
+
+    @model_validator(mode="after")
+    def _languages_fit(self) -> Self:
+        if self.response_language == "to" and not self.to:
+            raise ValueError("response_language 'to' needs at least one language in `to`")
+        return self
+
+
+class DrawConfig(BaseModel):
+    """How many tasks an utterance gets and how they are chosen."""
+
+    model_config = _MODEL
+
+    mode: Literal["draw", "quota"] = Field(
+        "draw",
+        description="draw: weighted chance per utterance; quota: exact shares over all requests "
+        "of a split (largest remainder)",
+        json_schema_extra=_IDENTITY,
+    )
+    multi_task_share: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="share of the utterances that get several tasks: the same audio under "
+        "different instructions is what teaches a model to listen to the instruction",
+        json_schema_extra=_IDENTITY,
+    )
+    multi_task_count: int = Field(
+        2, ge=2, description="how many tasks such an utterance gets", json_schema_extra=_IDENTITY
+    )
+
+
+class SplitConfig(BaseModel):
+    """Shares of the speakers that go to validation and test where splits are by hash."""
+
+    model_config = _MODEL
+
+    validation: float = Field(
+        0.02, ge=0, lt=1, description="share of the speakers", json_schema_extra=_IDENTITY
+    )
+    test: float = Field(
+        0.02, ge=0, lt=1, description="share of the speakers", json_schema_extra=_IDENTITY
+    )
+
+    @model_validator(mode="after")
+    def _leaves_train(self) -> Self:
+        if self.validation + self.test >= 1:
+            raise ValueError(
+                f"validation + test must be below 1, got {self.validation + self.test:g}"
+            )
+        return self

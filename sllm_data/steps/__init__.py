@@ -1,0 +1,20 @@
+"""The stages on disk: each step maps part k to part k of a dataset folder.
+
+listing, ingest, index, plan, generate, assemble are the steps; `run` puts them in order;
+`parts` is what they share: resume, rejections, manifests.
+"""
+
+from sllm_data.steps.dataset import Dataset, open_dataset
+from sllm_data.steps.parts import StepReport
+from sllm_data.steps.progress import Progress
+from sllm_data.steps.run import run_all, run_step, step_names
+
+__all__ = [
+    "Dataset",
+    "Progress",
+    "StepReport",
+    "open_dataset",
+    "run_all",
+    "run_step",
+    "step_names",
+]

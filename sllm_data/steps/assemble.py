@@ -1,0 +1,229 @@
+"""assemble: every answered request becomes a sample or a rejection."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sllm_data.assembly import Clip, Provenance, instruct_sample
+from sllm_data.filtering.judge import parse_judge
+from sllm_data.filtering.verdicts import judge_response
+from sllm_data.records import Generator, Quality, Rejection, Request, Response, Sample
+from sllm_data.runners import map_parts
+from sllm_data.shards import TABLES, part_name, read_part, write_part
+from sllm_data.steps.answers import answer_to
+from sllm_data.steps.context import planner_of
+from sllm_data.steps.dataset import Dataset
+from sllm_data.steps.identities import identities
+from sllm_data.steps.parts import Counts, Records, Step, StepReport, finish_parts, write_rejections
+from sllm_data.steps.plan import balance
+from sllm_data.steps.planner import Planner
+from sllm_data.steps.progress import Progress
+from sllm_data.steps.rows import (
+    canonical,
+    request_from,
+    response_from,
+    sample_row,
+    sampling_document,
+    source_from,
+    speaker_from,
+)
+
+Row = dict[str, Any]  # Any: values of one of the tables
+
+_CLIP_COLUMNS = ["audio_id", "num_samples", "transcript", "language", "speaker", "source"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Job:
+    number: int
+    document: str
+    step: Step
+
+
+def assemble(dataset: Dataset, progress: Progress) -> StepReport:
+    """Filters the responses and writes the training rows.
+
+    Raises:
+        RejectedError: Too many responses are unusable.
+    """
+    judged = dataset.config.filters.judge
+    step = Step(
+        name="assemble",
+        folders=("rejections/assemble", "samples"),
+        identity=identities(dataset.extensions)["assemble"],
+        inputs=("ingest", "plan.main", "generate.main", *(("generate.judge",) if judged else ())),
+    )
+    numbers = sorted(int(number) for number in dataset.finished("index").extra)
+    document = dataset.config.model_dump_json()
+
+    def make(missing: Sequence[int]) -> Iterator[Records]:
+        jobs = [_Job(number=k, document=document, step=step) for k in missing]
+        mapped = map_parts(_assemble_part, jobs, dataset.config.runner)
+        yield from progress.parts("assemble", mapped, total=len(jobs))
+
+    def extra(counts: Counts) -> dict[str, str]:
+        weights = {n: t.weight for n, t in dataset.config.tasks.items() if t.weight > 0}
+        shares = balance(weights, {"tasks": counts.get("tasks", {})})
+        tokens = counts.get("response_tokens", {})
+        for task, share in shares.items():
+            share.pop("prompt_tokens")
+            share["response_tokens"] = tokens.get(task, 0) / max(1, sum(tokens.values()))
+        return {"balance": json.dumps(shares, sort_keys=True)}
+
+    return finish_parts(dataset, step, numbers, make, extra=extra)
+
+
+def _assemble_part(job: _Job) -> Records:
+    planner = planner_of(job.document)
+    root = planner.config.output
+    rejections: list[Rejection] = []
+    records: list[Any] = []  # Any: PartRecord, filled when the last row is out
+    counts: dict[str, Counter[str]] = {
+        "tasks": Counter(),
+        "languages": Counter(),
+        "splits": Counter(),
+        "eval_groups": Counter(),
+        "response_tokens": Counter(),
+        "verdicts": Counter(),
+    }
+
+    def rows() -> Iterator[Row]:
+        for made in _samples(planner, job.number):
+            if isinstance(made, Rejection):
+                rejections.append(made)
+                continue
+            counts["tasks"][made.task] += 1
+            counts["languages"][made.language] += 1
+            counts["splits"][made.split] += 1
+            counts["eval_groups"][made.eval_group] += 1
+            counts["response_tokens"][made.task] += made.num_response_tokens
+            counts["verdicts"][made.quality.verdict] += 1
+            yield sample_row(made)
+        records.append(write_rejections(root, job.step, job.number, rejections))
+
+    part = write_part(
+        root,
+        f"samples/{part_name(job.number)}",
+        rows(),
+        table=TABLES["samples"],
+        identity=job.step.identity,
+        counts=counts,
+    )
+    return (*records, part)
+
+
+def _samples(planner: Planner, number: int) -> Iterator[Sample | Rejection]:
+    root, name = planner.config.output, part_name(number)
+    responses = {
+        row["request_id"]: row for row in read_part(root / "responses/main" / name).to_pylist()
+    }
+    scores = _judge_scores(planner, number)
+    clips: dict[str, Clip] = {}
+    for row in read_part(root / "requests/main" / name).to_pylist():
+        request = request_from(row)
+        if request.request_id not in responses:
+            continue  # generate rejected it, and counted it
+        if request.audio_id not in clips:
+            clips |= _clips(planner, request.audio_part)
+        answered = responses[request.request_id]
+        yield _sample(
+            planner,
+            (request, row),
+            answered,
+            clip=clips[request.audio_id],
+            judge_score=scores.get(request.sample_id),
+        )
+
+
+def _clips(planner: Planner, audio_part: int) -> dict[str, Clip]:
+    path = planner.config.output / "audio" / part_name(audio_part)
+    return {
+        row["audio_id"]: Clip(
+            **row
+            | {
+                "audio_part": audio_part,
+                "speaker": speaker_from(row["speaker"]),
+                "source": source_from(row["source"]),
+            }
+        )
+        for row in read_part(path, _CLIP_COLUMNS).to_pylist()
+    }
+
+
+def _judge_scores(planner: Planner, number: int) -> dict[str, int | None]:
+    if not planner.config.filters.judge:
+        return {}
+    path = planner.config.output / "responses/judge" / part_name(number)
+    return {
+        row["request_id"].partition(":")[0]: parse_judge(row["text"])
+        for row in read_part(path, ["request_id", "text"]).to_pylist()
+    }
+
+
+def _sample(
+    planner: Planner,
+    asked: tuple[Request, Row],
+    answered: Row,
+    *,
+    clip: Clip,
+    judge_score: int | None,
+) -> Sample | Rejection:
+    request, row = asked
+    response = response_from(answered)
+    if request.target == "transcript":
+        quality, language = Quality(), clip.language
+        response = replace(response, num_response_tokens=_count(planner, response))
+    else:
+        answer = answer_to(
+            request, response, planner=planner, judge_score=judge_score, language=clip.language
+        )
+        verdict = judge_response(answer, planner.config.filters)
+        if verdict.reason is not None:
+            return Rejection(
+                row_id=request.sample_id,
+                audio_id=request.audio_id,
+                step="assemble",
+                reason=verdict.reason,
+                detail=verdict.detail,
+            )
+        quality, language = verdict.quality, verdict.language
+    return instruct_sample(
+        request,
+        response,
+        clip=clip,
+        audio_turn=planner.twin_of(request).audio_turn,
+        quality=quality,
+        response_language=language,
+        provenance=_provenance(planner, request, row, answered),
+    )
+
+
+def _count(planner: Planner, response: Response) -> int:
+    renderer = planner.backbone.renderer
+    if renderer is None:
+        return len(response.text.split())
+    return renderer.count_tokens([response.text])[0]
+
+
+def _provenance(planner: Planner, request: Request, row: Row, answered: Row) -> Provenance:
+    _, pool = planner.instruction_of(request)
+    return Provenance(
+        recipe=planner.config.recipe,
+        kind=planner.config.kind,
+        pool_sha256=pool.sha256,
+        template_sha256=planner.templates[request.variant].sha256,
+        generator=Generator(
+            model=row["model"],
+            revision=row["revision"],
+            engine=answered["engine"],
+            engine_version=answered["engine_version"],
+            chat_template_sha256=row["chat_template_sha256"],
+            sampling=canonical(sampling_document(request.sampling)),
+            seed=request.seed,
+            request_key=request.request_key,
+            prompt_mode=answered["prompt_mode"],
+            determinism=answered["determinism"],
+        ),
+    )

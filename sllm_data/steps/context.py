@@ -1,0 +1,79 @@
+"""What a worker process loads once per configuration: pools, templates, the renderer."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from sllm_data.chat import ChatRenderer
+from sllm_data.config import RunConfig
+from sllm_data.files import shipped_folder
+from sllm_data.prompting.pools import Pools, load_pools
+from sllm_data.prompting.templates import Template, load_template
+from sllm_data.steps.planner import Backbone, Planner
+
+RESTORE_TEMPLATE = "restore"
+JUDGE_TEMPLATE = "judge"
+
+
+@lru_cache(maxsize=2)
+def _parsed(document: str) -> RunConfig:
+    return RunConfig.model_validate_json(document)
+
+
+def pools_of(config: RunConfig) -> Pools:
+    """Loads the shipped pools with the run's own over them.
+
+    Raises:
+        PoolError: A pool is malformed.
+    """
+    return load_pools((shipped_folder("instruction_pools"), *config.prompts.pools))
+
+
+def templates_of(config: RunConfig) -> dict[str, Template]:
+    """Loads every template that the run may use, by the name it is configured under.
+
+    Raises:
+        PoolError: A template is missing or unsafe.
+    """
+    names = [*config.prompts.templates, RESTORE_TEMPLATE, JUDGE_TEMPLATE]
+    return {name: load_template(name) for name in names}
+
+
+def backbone_of(config: RunConfig) -> Backbone:
+    """Loads the tokenizer and chat template of the run's backbone, where it has one.
+
+    Raises:
+        ModelError: They can't be found or used.
+    """
+    backbone = config.backbone
+    source = backbone.tokenizer_source
+    renderer = None
+    if source is not None:
+        renderer = ChatRenderer.load(
+            source,
+            revision=backbone.tokenizer_revision,
+            template_kwargs=backbone.template_kwargs,
+            chat_template=backbone.chat_template,
+        )
+    return Backbone(
+        model=model_name(backbone.model_name),
+        revision=renderer.revision if renderer else "",
+        numeric_mode=backbone.numeric_mode,
+        renderer=renderer,
+    )
+
+
+def model_name(model: str) -> str:
+    """Returns a model's name without the folders of this machine.
+
+    >>> model_name("Qwen/Qwen2.5-7B-Instruct")
+    'Qwen/Qwen2.5-7B-Instruct'
+    """
+    path = Path(model)
+    return path.name if path.is_dir() else model
+
+
+@lru_cache(maxsize=2)
+def planner_of(document: str) -> Planner:
+    """Returns the planner of a configuration (as JSON), loaded once per process."""
+    config = _parsed(document)
+    return Planner(config, pools_of(config), templates_of(config), backbone_of(config))

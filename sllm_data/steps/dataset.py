@@ -1,0 +1,183 @@
+"""The dataset folder: where each file stands, what it was made with, and how it may grow.
+
+run.yaml is written before any row and names the configuration of every *extension*: the
+first run is extension 0, each later growth adds one. Parts belong to the extension that
+made them, and no later one touches them.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import sllm_data
+from sllm_data.config import RunConfig, differences, identity_hash, identity_of, resolved_document
+from sllm_data.errors import OutputError, ShardError
+from sllm_data.files import write_text
+from sllm_data.shards import SCHEMA_VERSION, Manifest, part_name, read_manifest
+from sllm_data.steps.identities import identities
+
+Document = dict[str, Any]  # Any: plain YAML values
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dataset:
+    """One dataset folder together with the configuration that this run gives it."""
+
+    root: Path
+    config: RunConfig
+    extensions: tuple[Document, ...]
+    """Identity of each extension's configuration, oldest first; the last is this run's."""
+
+    @property
+    def extension(self) -> int:
+        """Number of the extension that this run makes, 0 for a first run."""
+        return len(self.extensions) - 1
+
+    def part(self, table: str, number: int) -> Path:
+        """Path of a part; `table` may have a pass: `requests/main`."""
+        return self.root / table / part_name(number)
+
+    def manifest_path(self, step: str) -> Path:
+        """Path of a step's manifest."""
+        return self.root / "manifest" / f"{step}.json"
+
+    def manifest(self, step: str) -> Manifest | None:
+        """The manifest of a step, None before it was ever finished."""
+        return read_manifest(self.manifest_path(step))
+
+    def finished(self, step: str) -> Manifest:
+        """The manifest of a step that must have been finished.
+
+        Raises:
+            ShardError: It has not.
+        """
+        manifest = self.manifest(step)
+        if manifest is None:
+            raise ShardError(
+                f"{self.root}: the step {step} must be finished first; "
+                f"run `sllm-data run` or the steps in their order"
+            )
+        return manifest
+
+    @property
+    def work(self) -> Path:
+        """Folder for intermediate files; may be deleted whenever no run is going on."""
+        return self.root / ".work"
+
+
+def open_dataset(config: RunConfig, *, extend: bool = False) -> Dataset:
+    """Opens or starts the dataset of a configuration, and writes its run.yaml.
+
+    The caller holds `files.output_lock`.
+
+    Raises:
+        OutputError: The folder holds a dataset of another configuration, or can't be written.
+    """
+    root = config.output
+    identity = _identity(config)
+    stored = read_run_document(root)
+    if stored is None:
+        if any(root.glob("*/part-*.parquet")):
+            raise OutputError(
+                f"{root}: holds parts but no run.yaml; choose another output or empty the folder"
+            )
+        extensions: tuple[Document, ...] = (identity,)
+    else:
+        extensions = _continued(root, stored, identity, extend=extend)
+    dataset = Dataset(root=root, config=config, extensions=extensions)
+    _write_run_document(dataset)
+    return dataset
+
+
+def read_run_document(root: Path) -> Document | None:
+    """Reads a dataset's run.yaml; None where there is none.
+
+    Raises:
+        OutputError: It can't be read as one.
+    """
+    path = root / "run.yaml"
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        problem = " ".join(str(error).split())
+        raise OutputError(f"{path}: can't be read: {problem}") from error
+    if not isinstance(document, dict) or not isinstance(document.get("extensions"), list):
+        raise OutputError(f"{path}: must be the run.yaml of a dataset, with its extensions")
+    return document
+
+
+def _identity(config: RunConfig) -> Document:
+    identity = identity_of(config)
+    # a task that is never asked is no part of what the rows depend on
+    identity["tasks"] = {
+        name: identity_of(task) for name, task in config.tasks.items() if task.weight > 0
+    }
+    return identity
+
+
+def _continued(
+    root: Path, stored: Document, identity: Document, *, extend: bool
+) -> tuple[Document, ...]:
+    extensions = tuple(stored["extensions"])
+    changed = differences(extensions[-1], identity)
+    if not changed:
+        return extensions
+    refused = [line for line in changed if not _is_growth(line, extensions[-1], identity)]
+    if refused or not extend:
+        remedy = (
+            "choose another output"
+            if refused
+            else "run it with --extend to add to the dataset, or choose another output"
+        )
+        raise OutputError(
+            f"{root}: holds a dataset of another configuration; {'; '.join(changed)}; {remedy}"
+        )
+    last = read_manifest(root / "manifest/assemble.json")
+    if last is None or last.identity != identities(extensions)["assemble"]:
+        raise OutputError(
+            f"{root}: must be finished before it can be extended; run it with the "
+            "configuration in its run.yaml first"
+        )
+    return (*extensions, identity)
+
+
+def _is_growth(line: str, old: Document, new: Document) -> bool:
+    """Whether a difference only adds: a corpus, a task, or a higher limit of a corpus."""
+    at = line.split(":", maxsplit=1)[0].split(".")
+    match at:
+        case ["tasks", name]:
+            return name not in old["tasks"]
+        case ["corpora"]:
+            before, after = old["corpora"], new["corpora"]
+            return len(after) > len(before) and not [
+                inner
+                for inner in differences(before, after[: len(before)], "corpora")
+                if not _is_growth(inner, old, new)
+            ]
+        case ["corpora", position, ("limit" | "sample") as name]:
+            before = old["corpora"][int(position)][name]
+            after = new["corpora"][int(position)][name]
+            return before is not None and (after is None or after > before)
+        case _:
+            return False
+
+
+def _write_run_document(dataset: Dataset) -> None:
+    document = {
+        "sllm_data": {"version": sllm_data.__version__, "schema_version": SCHEMA_VERSION},
+        "identity": identity_hash(*dataset.extensions),
+        "config": resolved_document(dataset.config),
+        "extensions": list(dataset.extensions),
+    }
+    text = (
+        "# What this dataset was made with. Written by sllm-data; do not edit.\n"
+        + yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+    )
+    path = dataset.root / "run.yaml"
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
+

@@ -1,0 +1,126 @@
+"""Several engines side by side: one process for each GPU, all taking parts from one queue.
+
+An engine process is started, not forked, with its GPU alone in sight. Parts are taken one
+by one as an engine has room, so a slow GPU simply takes fewer.
+"""
+
+import multiprocessing
+import os
+import queue
+from collections.abc import Iterator, Sequence
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from sllm_data.errors import EngineError, SllmDataError
+from sllm_data.generation import BackboneConfig
+from sllm_data.steps.answering import Job, Watch, answer_parts
+from sllm_data.steps.feeding import Throughput
+from sllm_data.steps.parts import Records
+
+_POLL_S = 1.0
+
+
+def worker_devices(backbone: BackboneConfig) -> list[str]:
+    """Returns CUDA_VISIBLE_DEVICES of each worker; an empty text leaves it as it is.
+
+    Engines other than vLLM have one worker: their concurrency is elsewhere.
+    """
+    if backbone.engine != "vllm":
+        return [""]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = visible.split(",") if visible else [str(k) for k in range(_num_gpus())]
+    per_engine = backbone.tensor_parallel_size
+    groups = [
+        ",".join(gpus[k : k + per_engine])
+        for k in range(0, len(gpus) - per_engine + 1, per_engine)
+    ]
+    if backbone.workers == "auto":
+        return groups or [""]
+    if groups and backbone.workers > len(groups):
+        raise EngineError(
+            f"backbone.workers must be at most {len(groups)}, the engines that the visible GPUs "
+            f"can hold, got {backbone.workers}"
+        )
+    return groups[: backbone.workers] or [""] * backbone.workers
+
+
+def _num_gpus() -> int:
+    import torch  # noqa: PLC0415 - takes seconds, and only a generating run needs it
+
+    return int(torch.cuda.device_count())
+
+
+def answer_in_workers(
+    job: Job, missing: Sequence[int], devices: Sequence[str], throughput: Throughput, watch: Watch
+) -> Iterator[Records]:
+    """Answers parts with one engine per device; yields each part when it is committed.
+
+    Raises:
+        EngineError: A worker died or failed; the others are stopped, committed parts stand.
+    """
+    context = multiprocessing.get_context("spawn")
+    parts = context.Queue()
+    for number in missing:
+        parts.put(number)
+    for _ in devices:
+        parts.put(None)
+    news = context.Queue()
+    workers: list[BaseProcess] = [
+        context.Process(target=_work, args=(job, device, parts, news), daemon=False)
+        for device in devices
+    ]
+    for worker in workers:
+        worker.start()
+    try:
+        running = len(workers)
+        while running:
+            kind, content = _next_news(news, workers)
+            match kind:
+                case "part":
+                    yield content
+                case "rows":
+                    throughput.responses += content[0]
+                    watch(content[0], content[1])
+                case "done":
+                    running -= 1
+                    throughput.responses -= content.responses
+                    throughput.add(content)
+                case _:
+                    raise EngineError(content)
+    finally:
+        for worker in workers:
+            if worker.is_alive():
+                worker.terminate()
+        for worker in workers:
+            worker.join()
+
+
+def _next_news(news: Any, workers: Sequence[BaseProcess]) -> tuple[str, Any]:  # Any: by kind
+    while True:
+        try:
+            kind, content = news.get(timeout=_POLL_S)
+        except queue.Empty:
+            dead = [worker for worker in workers if worker.exitcode not in (None, 0)]
+            if dead:
+                raise EngineError(
+                    f"an engine's process died with exit status {dead[0].exitcode}, most likely "
+                    "killed for memory; run the same command again: committed parts stand"
+                ) from None
+        else:
+            return kind, content
+
+
+def _work(job: Job, device: str, parts: Any, news: Any) -> None:  # Any: multiprocessing queues
+    if device:
+        os.environ["CUDA_VISIBLE_DEVICES"] = device
+    try:
+        throughput = answer_parts(
+            job,
+            iter(parts.get, None),
+            commit=lambda records: news.put(("part", records)),
+            watch=lambda rows, now: news.put(("rows", (rows, now))),
+        )
+    except SllmDataError as error:
+        news.put(("failed", str(error)))
+    else:
+        news.put(("done", throughput))

@@ -1,0 +1,29 @@
+"""What each step's rows depend on, as one hash per step; each includes its upstream."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sllm_data.config import identity_hash
+from sllm_data.shards import SCHEMA_VERSION
+
+Document = dict[str, Any]  # Any: plain YAML values
+
+_OF_STEP = {
+    "candidates": ("seed", "part_size", "corpora", "speaker_salt"),
+    "ingest": ("audio",),
+    "index": ("splits", "tasks", "draw"),
+    "plan": ("recipe", "kind", "prompts", "backbone"),
+    "generate": (),
+    "assemble": ("filters",),
+}
+
+
+def identities(extensions: Sequence[Document]) -> dict[str, str]:
+    """Returns the identity of each step for the last of a dataset's extensions."""
+    document = extensions[-1]
+    found: dict[str, str] = {}
+    upstream = f"schema {SCHEMA_VERSION}, extension {len(extensions) - 1}"
+    for step, fields in _OF_STEP.items():
+        upstream = identity_hash(upstream, step, {name: document[name] for name in fields})
+        found[step] = upstream
+    return found

@@ -1,0 +1,122 @@
+"""ingest: each candidate's audio is opened once and stored as it came."""
+
+import functools
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from sllm_data.audio import libsndfile_version
+from sllm_data.config import RunConfig
+from sllm_data.corpora import CorpusConfig, corpus_root, open_candidate
+from sllm_data.records import Candidate, Rejection, Source, Speaker, Utterance
+from sllm_data.runners import map_parts
+from sllm_data.shards import TABLES, PartRecord, part_name, read_part, write_part
+from sllm_data.steps.dataset import Dataset
+from sllm_data.steps.identities import identities
+from sllm_data.steps.parts import Records, Step, StepReport, finish_parts, write_rejections
+from sllm_data.steps.progress import Progress
+
+Row = Mapping[str, Any]  # Any: values of the audio table
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Job:
+    number: int
+    config: RunConfig
+    step: Step
+
+
+def ingest(dataset: Dataset, progress: Progress) -> StepReport:
+    """Opens the audio of all candidates, part by part, side by side.
+
+    Raises:
+        RejectedError: Too many clips are unusable.
+        OutputError: The disk is full, or a worker died.
+    """
+    step = Step(
+        name="ingest",
+        folders=("rejections/ingest", "audio"),
+        identity=identities(dataset.extensions)["ingest"],
+        inputs=("candidates",),
+    )
+    parts = dataset.finished("candidates").parts
+    numbers = range(sum(part.file.startswith("candidates/") for part in parts))
+
+    def make(missing: Sequence[int]) -> Iterator[Records]:
+        jobs = [_Job(number=k, config=dataset.config, step=step) for k in missing]
+        yield from progress.parts(
+            "ingest", map_parts(_ingest_part, jobs, dataset.config.runner), total=len(jobs)
+        )
+
+    return finish_parts(
+        dataset, step, numbers, make, extra=lambda _: {"libsndfile": libsndfile_version()}
+    )
+
+
+def _ingest_part(job: _Job) -> Records:
+    root = job.config.output
+    candidates = read_part(root / "candidates" / part_name(job.number))
+    rejections: list[Rejection] = []
+    records: list[PartRecord] = []
+    counts: dict[str, Counter[str]] = {"rows": Counter(), "milliseconds": Counter()}
+
+    def rows() -> Iterator[Row]:
+        for fields in candidates.to_pylist():
+            candidate = _candidate_of(fields)
+            opened = open_candidate(
+                candidate,
+                root=_root(job.config.corpora[candidate.entry]),
+                bounds=job.config.audio,
+                config=job.config.corpora[candidate.entry],
+            )
+            if isinstance(opened, Rejection):
+                rejections.append(opened)
+                continue
+            utterance, content = opened
+            counts["rows"][utterance.language] += 1
+            counts["milliseconds"][utterance.language] += round(1000 * utterance.duration_s)
+            yield _row_of(utterance, content, name=PurePosixPath(candidate.audio_path).name)
+        # here, after the last row, so that the audio part gets its final name last
+        records.append(write_rejections(root, job.step, job.number, rejections))
+
+    audio = write_part(
+        root,
+        f"audio/{part_name(job.number)}",
+        rows(),
+        table=TABLES["audio"],
+        identity=job.step.identity,
+        counts=counts,
+    )
+    return (*records, audio)
+
+
+@functools.cache
+def _root(corpus: CorpusConfig) -> Path:
+    return corpus_root(corpus)
+
+
+def _candidate_of(fields: dict[str, Any]) -> Candidate:
+    return Candidate(
+        **fields
+        | {
+            "speaker": Speaker(**fields["speaker"]),
+            "source": Source(**fields["source"]),
+            "extra": json.loads(fields["extra"]),
+        }
+    )
+
+
+def _row_of(utterance: Utterance, content: bytes, *, name: str) -> Row:
+    row = {
+        column: getattr(utterance, column)
+        for column in TABLES["audio"].names(without=("audio",))
+    }
+    return row | {
+        "audio": {"bytes": content, "path": name},
+        "speaker": asdict(utterance.speaker),
+        "source": asdict(utterance.source),
+        "extra": json.dumps(dict(utterance.extra), sort_keys=True, ensure_ascii=False),
+    }

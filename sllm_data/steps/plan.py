@@ -1,0 +1,214 @@
+"""plan: every prompt rendered and tokenised before an engine is started.
+
+Three passes share one step: `restore` asks for the transcript with casing and punctuation,
+`main` asks the tasks, `judge` asks what an answer is worth.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sllm_data.config import RunConfig, identity_hash
+from sllm_data.prompting.preparation import check_restored, prepare
+from sllm_data.records import Reason, Rejection, Request
+from sllm_data.runners import map_parts
+from sllm_data.shards import TABLES, part_name, read_part, write_part
+from sllm_data.steps.context import planner_of, pools_of, templates_of
+from sllm_data.steps.dataset import Dataset
+from sllm_data.steps.identities import identities
+from sllm_data.steps.parts import Counts, Records, Step, StepReport, finish_parts, write_rejections
+from sllm_data.steps.planner import Asked, Planner
+from sllm_data.steps.progress import Progress
+from sllm_data.steps.rows import request_row
+from sllm_data.steps.side_passes import judge_drafts, restore_draft, restored_answers
+
+PASSES = ("restore", "main", "judge")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Job:
+    number: int
+    audio_part: int
+    turn: str
+    document: str
+    step: Step
+
+
+def plan(dataset: Dataset, turn: str, progress: Progress) -> StepReport:
+    """Renders the requests of one pass.
+
+    Args:
+        dataset: The dataset.
+        turn: restore, main or judge.
+        progress: Where to show a bar.
+
+    Raises:
+        PoolError: A pool or a template is unusable.
+        ModelError: The backbone's tokenizer or chat template is.
+        RejectedError: Too many prompts are too long.
+    """
+    step = Step(
+        name=f"plan.{turn}",
+        folders=(f"rejections/plan.{turn}", f"requests/{turn}"),
+        identity=plan_identity(dataset, turn),
+        inputs=_inputs(dataset, turn),
+    )
+    audio_parts = dataset.finished("index").extra
+    numbers = sorted(int(number) for number in audio_parts)
+    document = dataset.config.model_dump_json()
+
+    def make(missing: Sequence[int]) -> Iterator[Records]:
+        jobs = [
+            _Job(
+                number=k,
+                audio_part=int(audio_parts[str(k)]),
+                turn=turn,
+                document=document,
+                step=step,
+            )
+            for k in missing
+        ]
+        mapped = map_parts(_plan_part, jobs, dataset.config.runner)
+        yield from progress.parts(f"plan {turn}", mapped, total=len(jobs))
+
+    def extra(counts: Counts) -> dict[str, str]:
+        backbone = planner_of(document).backbone
+        facts = {"model": backbone.model, "revision": backbone.revision}
+        if turn == "main":
+            weights = {n: t.weight for n, t in dataset.config.tasks.items() if t.weight > 0}
+            facts["balance"] = json.dumps(balance(weights, counts), sort_keys=True)
+        return facts
+
+    return finish_parts(dataset, step, numbers, make, extra=extra)
+
+
+def plan_identity(dataset: Dataset, turn: str) -> str:
+    """Hash of all that a pass's requests depend on, the text of pools and templates included."""
+    config = dataset.config
+    pools = [[pool.task, pool.language, pool.sha256] for pool in pools_of(config)]
+    templates = {name: template.sha256 for name, template in templates_of(config).items()}
+    return identity_hash(identities(dataset.extensions)["plan"], turn, pools, templates)
+
+
+def balance(weights: dict[str, float], counts: Counts) -> dict[str, dict[str, float]]:
+    """How far the requests are from the weights: shares asked, in rows and in prompt tokens."""
+    rows, tokens = counts.get("tasks", {}), counts.get("prompt_tokens", {})
+    return {
+        task: {
+            "asked": weight / sum(weights.values()),
+            "rows": rows.get(task, 0) / max(1, sum(rows.values())),
+            "prompt_tokens": tokens.get(task, 0) / max(1, sum(tokens.values())),
+        }
+        for task, weight in sorted(weights.items())
+    }
+
+
+def _inputs(dataset: Dataset, turn: str) -> tuple[str, ...]:
+    match turn:
+        case "main" if dataset.config.prompts.preparation == "restored":
+            return ("index", "ingest", "generate.restore")
+        case "judge":
+            return ("plan.main", "generate.main")
+        case _:
+            return ("index", "ingest")
+
+
+def _plan_part(job: _Job) -> Records:
+    planner = planner_of(job.document)
+    root = planner.config.output
+    counts: dict[str, Counter[str]] = {
+        "tasks": Counter(),
+        "prompt_tokens": Counter(),
+        "targets": Counter(),
+        "restored": Counter(),
+    }
+    requests, rejections = _requests(planner, job, counts["restored"])
+    model = planner.model_columns()
+    for request in requests:
+        counts["tasks"][request.task] += 1
+        counts["targets"][request.target] += 1
+        counts["prompt_tokens"][request.task] += len(request.prompt_token_ids)
+    rejected = write_rejections(root, job.step, job.number, rejections)
+    part = write_part(
+        root,
+        f"requests/{job.turn}/{part_name(job.number)}",
+        (request_row(request, model=model) for request in requests),
+        table=TABLES["requests"],
+        identity=job.step.identity,
+        counts=counts,
+    )
+    return rejected, part
+
+
+def _requests(
+    planner: Planner, job: _Job, restored: Counter[str]
+) -> tuple[list[Request], list[Rejection]]:
+    if job.turn == "judge":
+        return planner.finish(judge_drafts(planner, job.number))
+    asked, unasked = _asked(planner.config, job, restored)
+    if job.turn == "restore":
+        requests, rejections = planner.finish([restore_draft(planner, row) for row in asked])
+    else:
+        requests, rejections = planner.requests(asked)
+    return requests, [*unasked, *rejections]
+
+
+def _asked(
+    config: RunConfig, job: _Job, restored: Counter[str]
+) -> tuple[list[Asked], list[Rejection]]:
+    root = config.output
+    columns = ["audio_id", "language", "transcript"]
+    texts = {
+        row["audio_id"]: row
+        for row in read_part(root / "audio" / part_name(job.audio_part), columns).to_pylist()
+    }
+    answers: dict[str, str] = {}
+    use_restored = job.turn == "main" and config.prompts.preparation == "restored"
+    if use_restored:
+        answers = restored_answers(config.output, job.number)
+    asked: list[Asked] = []
+    rejected: list[Rejection] = []
+    for row in read_part(root / "index" / part_name(job.number)).to_pylist():
+        if not row["kept"]:
+            continue
+        text = texts[row["audio_id"]]
+        prepared = text["transcript"].strip()
+        if use_restored:
+            whole = _restored(text, answers.get(row["audio_id"]))
+            restored["kept_as_read" if whole is None else "restored"] += 1
+            prepared = prepared if whole is None else whole
+        elif job.turn == "main":
+            how = config.prompts.preparation
+            prepared = prepare(text["transcript"], how=how, language=text["language"])
+        if not prepared:
+            rejected.append(_left_empty(row["audio_id"], config.prompts.preparation))
+            continue
+        asked.append(
+            Asked(
+                audio_id=row["audio_id"],
+                audio_part=job.audio_part,
+                language=text["language"],
+                prepared=prepared,
+                split=row["split"],
+                tasks=tuple(row["tasks"]),
+            )
+        )
+    return asked, rejected
+
+
+def _restored(text: dict[str, Any], answer: str | None) -> str | None:  # Any: audio columns
+    if answer is None:
+        return None
+    return check_restored(text["transcript"].strip(), answer, language=text["language"])
+
+
+def _left_empty(audio_id: str, how: str) -> Rejection:
+    return Rejection(
+        row_id=audio_id,
+        audio_id=audio_id,
+        step="plan",
+        reason=Reason.EMPTY_TRANSCRIPT,
+        detail=f"the transcript must hold words, the preparation {how!r} leaves none",
+    )

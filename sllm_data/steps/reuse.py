@@ -1,0 +1,92 @@
+"""Responses of older datasets, found again by their request key.
+
+One join on disk sorts what is found by the part that needs it; a part then reads its own
+rows. Equal keys mean equal prompt ids, sampling, seed, model, template and numeric mode.
+"""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from sllm_data.errors import OutputError
+from sllm_data.shards import TABLES
+from sllm_data.steps.dataset import Dataset, read_run_document
+
+Row = dict[str, Any]  # Any: values of the responses table
+
+
+def prepare_reuse(dataset: Dataset, turn: str) -> Path | None:
+    """Finds what older datasets answered already; None where none are configured.
+
+    Raises:
+        OutputError: One of them is no dataset.
+    """
+    older = [_checked(folder) for folder in dataset.config.reuse]
+    if not older:
+        return None
+    target = dataset.work / "reuse" / turn
+    shutil.rmtree(target, ignore_errors=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    columns = ", ".join(
+        f"r.{name}" for name in TABLES["responses"].names(without=("request_id", "reused_from"))
+    )
+    with duckdb.connect() as database:
+        database.execute(
+            f"""COPY (
+            SELECT {columns}, o.identity AS reused_from, q.request_id, q.part FROM (
+                SELECT request_id, request_key,
+                    regexp_extract(filename, 'part-(\\d+)[.]parquet$', 1) AS part
+                FROM read_parquet({_glob([dataset.root], f"requests/{turn}")}, filename = true)
+                WHERE target = 'generated') q
+            JOIN (
+                SELECT *, replace(filename, '\\', '/') AS file
+                FROM read_parquet({_glob(older, "responses/*")}, filename = true)
+                WHERE engine <> 'none') r USING (request_key)
+            JOIN ({_origins(older)}) o ON starts_with(r.file, o.folder)
+            QUALIFY row_number() OVER (PARTITION BY q.request_id ORDER BY o.rank, r.file) = 1
+            ) TO '{_quoted(target)}' (FORMAT parquet, PARTITION_BY part)"""
+        )
+    return target
+
+
+def reused_rows(folder: Path | None, number: int) -> dict[str, Row]:
+    """The rows of responses/ that a part need not ask for, by request_id."""
+    if folder is None:
+        return {}
+    files = sorted((folder / f"part={number:05d}").glob("*.parquet"))
+    if not files:
+        return {}
+    with duckdb.connect() as database:
+        names = ", ".join(f"'{_quoted(file)}'" for file in files)
+        found = database.execute(
+            f"SELECT * FROM read_parquet([{names}], hive_partitioning = false)"
+        ).to_arrow_table()
+    return {row["request_id"]: row for row in found.to_pylist()}
+
+
+def _checked(folder: Path) -> Path:
+    if read_run_document(folder) is None or not any(folder.glob("responses/*/part-*.parquet")):
+        raise OutputError(f"reuse: {folder} must be a dataset with responses, found none there")
+    return folder
+
+
+def _origins(older: Sequence[Path]) -> str:
+    rows = []
+    for rank, folder in enumerate(older):
+        document = read_run_document(folder) or {}
+        identity = _quoted(Path(str(document.get("identity", ""))))
+        rows.append(
+            f"SELECT '{_quoted(folder)}/' AS folder, '{identity}' AS identity, {rank} AS rank"
+        )
+    return " UNION ALL ".join(rows)
+
+
+def _glob(folders: Sequence[Path], tables: str) -> str:
+    return "[" + ", ".join(f"'{_quoted(f)}/{tables}/part-*.parquet'" for f in folders) + "]"
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")

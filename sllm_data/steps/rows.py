@@ -1,0 +1,91 @@
+"""Rows of the tables as records, and back: the only place that knows both forms."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from sllm_data.records import Message, Request, Response, Sample, Sampling, Source, Speaker
+
+Row = Mapping[str, Any]  # Any: values of one of the tables in shards.schema
+
+_REQUEST_FIELDS = tuple(
+    name
+    for name in Request.__dataclass_fields__
+    if name not in ("messages", "prompt_token_ids", "sampling")
+)
+_RESPONSE_FIELDS = tuple(name for name in Response.__dataclass_fields__ if name != "token_ids")
+
+
+def canonical(value: Mapping[str, Any]) -> str:  # Any: JSON values
+    """Returns the one JSON text of a mapping: sorted keys, no spaces.
+
+    >>> canonical({"to": "de"})
+    '{"to":"de"}'
+    """
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def request_from(row: Row) -> Request:
+    """Reads a row of requests/."""
+    sampling = row["sampling"]
+    return Request(
+        **{name: row[name] for name in _REQUEST_FIELDS},
+        messages=tuple(Message(**message) for message in row["messages"]),
+        prompt_token_ids=tuple(row["prompt_token_ids"]),
+        sampling=Sampling(**sampling | {"stop": tuple(sampling["stop"])}),
+    )
+
+
+def request_row(request: Request, *, model: Mapping[str, str]) -> dict[str, Any]:
+    """Writes a row of requests/; `model` has model, revision and chat_template_sha256."""
+    row: dict[str, Any] = {name: getattr(request, name) for name in _REQUEST_FIELDS}
+    return row | {
+        "messages": [{"role": m.role, "content": m.content} for m in request.messages],
+        "prompt_token_ids": request.prompt_token_ids,
+        "sampling": sampling_document(request.sampling),
+        **model,
+    }
+
+
+def sampling_document(sampling: Sampling) -> dict[str, Any]:
+    """Sampling parameters as plain values."""
+    return {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": sampling.top_k,
+        "max_tokens": sampling.max_tokens,
+        "stop": list(sampling.stop),
+    }
+
+
+def response_from(row: Row) -> Response:
+    """Reads a row of responses/."""
+    return Response(
+        **{name: row[name] for name in _RESPONSE_FIELDS}, token_ids=tuple(row["token_ids"])
+    )
+
+
+def response_row(response: Response) -> dict[str, Any]:
+    """Writes the columns of responses/ that the response itself knows."""
+    row: dict[str, Any] = {name: getattr(response, name) for name in _RESPONSE_FIELDS}
+    return row | {"token_ids": response.token_ids}
+
+
+def sample_row(sample: Sample) -> dict[str, Any]:
+    """Writes a row of samples/."""
+    row = asdict(sample)
+    row["audio_refs"] = [
+        {"audio_part": part, "audio_id": audio_id} for part, audio_id in sample.audio_refs
+    ]
+    return row
+
+
+def speaker_from(fields: Row) -> Speaker:
+    """Reads the speaker struct."""
+    return Speaker(**fields)
+
+
+def source_from(fields: Row) -> Source:
+    """Reads the source struct."""
+    return Source(**fields)

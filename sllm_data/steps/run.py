@@ -1,0 +1,85 @@
+"""run: all steps of a recipe in their order; each returns at once where it is done."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+
+from sllm_data.config import RunConfig
+from sllm_data.errors import ConfigError
+from sllm_data.files import output_lock
+from sllm_data.steps.assemble import assemble
+from sllm_data.steps.card import write_card
+from sllm_data.steps.dataset import Dataset, open_dataset
+from sllm_data.steps.generate import generate
+from sllm_data.steps.index import index
+from sllm_data.steps.ingest import ingest
+from sllm_data.steps.listing import list_candidates
+from sllm_data.steps.parts import StepReport
+from sllm_data.steps.plan import plan
+from sllm_data.steps.progress import Progress
+
+
+def step_names(config: RunConfig) -> list[str]:
+    """Returns the steps that a configuration needs, in their order.
+
+    `restore` is there only where transcripts are restored, `judge` only where answers are.
+    """
+    names = ["candidates", "ingest", "index"]
+    if config.prompts.preparation == "restored":
+        names += ["plan.restore", "generate.restore"]
+    names += ["plan.main", "generate.main"]
+    if config.filters.judge:
+        names += ["plan.judge", "generate.judge"]
+    return [*names, "assemble"]
+
+
+def run_step(
+    config: RunConfig, name: str, progress: Progress, *, extend: bool = False
+) -> StepReport:
+    """Runs one step under the output's lock; the steps before it must be finished.
+
+    Raises:
+        ConfigError: The configuration has no such step.
+        SllmDataError: Whatever the step finds wrong.
+    """
+    names = step_names(config)
+    if name not in names:
+        raise ConfigError(f"step must be one of {', '.join(names)}, got {name!r}")
+    with output_lock(config.output):
+        return _run(open_dataset(config, extend=extend), name, progress)
+
+
+def run_all(
+    config: RunConfig, progress: Progress, *, extend: bool = False
+) -> Iterator[StepReport]:
+    """Runs all steps under one lock, yielding what each did.
+
+    Raises:
+        SllmDataError: Whatever a step finds wrong; finished parts stand.
+    """
+    with output_lock(config.output):
+        dataset = open_dataset(config, extend=extend)
+        for name in step_names(config):
+            yield _run(dataset, name, progress)
+
+
+def _run(dataset: Dataset, name: str, progress: Progress) -> StepReport:
+    start = time.monotonic()
+    report = _steps(dataset, progress)[name]()
+    if name == "assemble":
+        write_card(dataset)
+    return replace(report, seconds=time.monotonic() - start)
+
+
+def _steps(dataset: Dataset, progress: Progress) -> dict[str, Callable[[], StepReport]]:
+    steps: dict[str, Callable[[], StepReport]] = {
+        "candidates": partial(list_candidates, dataset),
+        "ingest": partial(ingest, dataset, progress),
+        "index": partial(index, dataset),
+        "assemble": partial(assemble, dataset, progress),
+    }
+    for turn in ("restore", "main", "judge"):
+        steps[f"plan.{turn}"] = partial(plan, dataset, turn, progress)
+        steps[f"generate.{turn}"] = partial(generate, dataset, turn, progress)
+    return steps
