@@ -26,7 +26,7 @@ from sllm_data.prompting.pools import Pools, load_pools
 from sllm_data.reporting import as_text, collect_stats
 from sllm_data.shards import TABLES
 from sllm_data.shards.schema import as_json as as_table
-from sllm_data.steps import Progress, StepReport, run_all, run_step, step_names
+from sllm_data.steps import Progress, StepReport, run_all, run_step
 
 app = typer.Typer(
     help="Turns speech-recognition corpora into training data for speech LLMs.",
@@ -39,6 +39,8 @@ app.add_typer(pools_app, name="pools")
 
 _out = Console(highlight=False, soft_wrap=True)
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+_INTERRUPTED = 130
 
 ConfigFile = Annotated[Path, typer.Argument(help="run.yaml", show_default=False)]
 Overrides = Annotated[
@@ -57,15 +59,11 @@ PoolFolders = Annotated[
 def main() -> None:
     """Runs the command line; every error that a user can act on is one sentence."""
     try:
-        app(standalone_mode=False)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
-    except typer.TyperException as error:
-        error.show()
-        sys.exit(2)
-    except (KeyboardInterrupt, typer.Abort):
-        _err.print("stopped; the same command goes on where this one was", style="yellow")
-        sys.exit(130)
+        app()
+    except SystemExit as stop:
+        if stop.code == _INTERRUPTED:
+            _err.print("stopped; the same command goes on where this one was", style="yellow")
+        raise
     except RejectedError as error:
         _err.print(f"error: {error}", markup=False)
         sys.exit(1)
@@ -80,8 +78,7 @@ def run(
     overrides: Overrides = None,
     *,
     extend: Extend = False,
-    as_json: Turn = Annotated[str, typer.Option("--pass", help="restore, main or judge")]
-AsJson = False,
+    as_json: AsJson = False,
 ) -> None:
     """Makes a dataset, or finishes one that was interrupted."""
     loaded = load_config(config, overrides or ())
@@ -107,24 +104,25 @@ def ingest(
     overrides: Overrides = None,
     *,
     extend: Extend = False,
-    as_json: Turn = Annotated[str, typer.Option("--pass", help="restore, main or judge")]
-AsJson = False,
+    as_json: AsJson = False,
 ) -> None:
     """Lists the corpora, and stores the audio that is chosen."""
     _one_step(config, "ingest", overrides, extend=extend, as_json=as_json)
 
 
 @app.command()
-def index(config: ConfigFile, overrides: Overrides = None, *, as_json: Turn = Annotated[str, typer.Option("--pass", help="restore, main or judge")]
-AsJson = False) -> None:
+def index(config: ConfigFile, overrides: Overrides = None, *, as_json: AsJson = False) -> None:
     """Settles duplicates, splits and tasks over the whole dataset."""
     _one_step(config, "index", overrides, extend=False, as_json=as_json)
 
 
 @app.command()
 def plan(
-    config: ConfigFile, overrides: Overrides = None, *, turn: Turn = "main", as_json: Turn = Annotated[str, typer.Option("--pass", help="restore, main or judge")]
-AsJson = False
+    config: ConfigFile,
+    overrides: Overrides = None,
+    *,
+    turn: Turn = "main",
+    as_json: AsJson = False,
 ) -> None:
     """Renders and tokenises the requests of one pass."""
     _one_step(config, f"plan.{turn}", overrides, extend=False, as_json=as_json)
@@ -132,23 +130,24 @@ AsJson = False
 
 @app.command()
 def generate(
-    config: ConfigFile, overrides: Overrides = None, *, turn: Turn = "main", as_json: Turn = Annotated[str, typer.Option("--pass", help="restore, main or judge")]
-AsJson = False
+    config: ConfigFile,
+    overrides: Overrides = None,
+    *,
+    turn: Turn = "main",
+    as_json: AsJson = False,
 ) -> None:
     """Lets the engine answer the requests of one pass."""
     _one_step(config, f"generate.{turn}", overrides, extend=False, as_json=as_json)
 
 
 @app.command()
-def assemble(config: ConfigFile, overrides: Overrides = None, *, as_json: Turn = Annotated[str, typer.Option("--pass", help="restore, main or judge")]
-AsJson = False) -> None:
+def assemble(config: ConfigFile, overrides: Overrides = None, *, as_json: AsJson = False) -> None:
     """Filters the responses and writes the training rows."""
     _one_step(config, "assemble", overrides, extend=False, as_json=as_json)
 
 
 @app.command()
-def stats(dataset: Annotated[Path, typer.Argument()], *, as_json: Turn = Annotated[str, typer.Option("--pass", help="restore, main or judge")]
-AsJson = False) -> None:
+def stats(dataset: Annotated[Path, typer.Argument()], *, as_json: AsJson = False) -> None:
     """Prints hours, rows and tokens by task and language, and rejections by reason."""
     found = collect_stats(dataset)
     if as_json:
@@ -176,8 +175,7 @@ def doctor(
     output: Annotated[Path, typer.Option(help="where datasets will be written")] = Path(),
     *,
     vllm: Annotated[bool, typer.Option(help="start vLLM with a tiny model")] = True,
-    as_json: Turn = Annotated[str, typer.Option("--pass", help="restore, main or judge")]
-AsJson = False,
+    as_json: AsJson = False,
 ) -> None:
     """Looks at the machine: each part, whether it works, and the one remedy where not."""
     checks = examine(start_vllm=vllm, output=output)
@@ -205,8 +203,7 @@ def show_version() -> None:
 
 
 @pools_app.command("list")
-def list_pools(pools: PoolFolders = None, *, as_json: Turn = Annotated[str, typer.Option("--pass", help="restore, main or judge")]
-AsJson = False) -> None:
+def list_pools(pools: PoolFolders = None, *, as_json: AsJson = False) -> None:
     """Lists all pools with their number of wordings."""
     rows = [
         {
@@ -233,8 +230,7 @@ def show_pool(
     language: Annotated[str, typer.Argument()] = "en",
     pools: PoolFolders = None,
     *,
-    as_json: Turn = Annotated[str, typer.Option("--pass", help="restore, main or judge")]
-AsJson = False,
+    as_json: AsJson = False,
 ) -> None:
     """Shows the wordings of a task."""
     pool = _pools(pools).get(task, language)

@@ -11,36 +11,44 @@ additive      may grow by an extension: corpora, tasks
 
 import difflib
 import json
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from sllm_data.corpora.config import CorpusConfig
-from sllm_data.corpora.opening import Bounds
-from sllm_data.errors import ConfigError
+from sllm_data.corpora.config import Bounds, CorpusConfig
+from sllm_data.errors import ConfigError, PoolError
 from sllm_data.files import shipped_folder
 from sllm_data.filtering.config import FilterConfig
 from sllm_data.generation.config import BackboneConfig
 from sllm_data.prompting.config import PromptConfig
+from sllm_data.prompting.yaml_file import read_yaml
 from sllm_data.runners.config import RunnerConfig
 from sllm_data.sampling.config import DrawConfig, SplitConfig, TaskConfig
 from sllm_data.seeding import hash128
 
 Document = dict[str, Any]  # Any: a YAML document before pydantic has checked it
 
-_IDENTITY = {"change": "identity"}
-_OPERATIONAL = {"change": "operational"}
-_ADDITIVE = {"change": "additive"}
-_MAX_DOCUMENT_BYTES = 4 * 2**20
+_IDENTITY: Document = {"change": "identity"}
+_OPERATIONAL: Document = {"change": "operational"}
+_ADDITIVE: Document = {"change": "additive"}
+_REPLACED = ("templates", "instruction_languages")  # shares: they belong together
 
 
 class RunConfig(BaseModel):
     """Everything a run depends on, checked and complete."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     seed: int = Field(ge=0, description="of all chance in the run", json_schema_extra=_IDENTITY)
     output: Path = Field(description="the dataset's folder", json_schema_extra=_OPERATIONAL)
@@ -125,6 +133,13 @@ def resolve(document: Document, *, where: str) -> RunConfig:
         raise ConfigError(f"{where}: {_sentence(error)}") from error
 
 
+def document_schema() -> Document:
+    """Returns the JSON Schema of run.yaml as people write it: the recipe gives the tasks."""
+    schema: Document = RunConfig.model_json_schema()
+    schema["required"] = [name for name in schema["required"] if name != "tasks"]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
 def recipe_names() -> list[str]:
     """Names of the recipes that ship with the package."""
     return sorted(path.stem for path in (shipped_folder("recipes")).glob("*.yaml"))
@@ -143,14 +158,9 @@ def _recipe_path(name: str) -> Path:
 
 def _read_yaml(path: Path) -> Document:
     try:
-        if path.stat().st_size > _MAX_DOCUMENT_BYTES:
-            raise ConfigError(f"{path}: must be smaller than 4 MiB")
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: can't be read: {error}") from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        problem = " ".join(str(error).split())
-        raise ConfigError(f"{path}: must be YAML, found: {problem}") from error
+        document = read_yaml(path).data
+    except PoolError as error:
+        raise ConfigError(str(error)) from error
     if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
         raise ConfigError(f"{path}: must be a mapping of names to values")
     return document
@@ -160,7 +170,7 @@ def _merge(base: Document, over: Mapping[str, Any]) -> Document:
     merged = dict(base)
     for key, value in over.items():
         old = merged.get(key)
-        both = isinstance(old, dict) and isinstance(value, dict) and key != "templates"
+        both = isinstance(old, dict) and isinstance(value, dict) and key not in _REPLACED
         merged[key] = _merge(old, value) if both and old is not None else value
     return merged
 
@@ -171,12 +181,14 @@ def _apply(document: Document, override: str) -> None:
         raise ConfigError(f"--set must be name=value, got {override!r}")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ConfigError(f"--set {path}: the value must be YAML, got {text!r}") from error
     *parents, last = path.split(".")
     level: Any = document
     for name in parents:
-        level = level[_index(level, name)] if isinstance(level, list) else level.setdefault(name, {})
+        level = (
+            level[_index(level, name)] if isinstance(level, list) else level.setdefault(name, {})
+        )
         if not isinstance(level, dict | list):
             raise ConfigError(f"--set {path}: {name!r} is a value, it has no fields")
     if isinstance(level, list):
@@ -204,11 +216,16 @@ def _sentence(error: ValidationError) -> str:
         return f"{at} is not a known key{hint}{more}"
     if first["type"] == "missing":
         return f"{at} must be given{more}"
+    if first["type"] == "union_tag_not_found":
+        tag = str(first["ctx"]["discriminator"]).strip("'")
+        return f"{at}.{tag} must be given{more}"
     rule = first["msg"].removeprefix("Value error, ")
-    found = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"
+    found = "" if isinstance(first["input"], dict) else f", got {_SHORT.repr(first['input'])}"
     return f"{at}: {rule}{found}{more}"
 
 
+_SHORT = reprlib.Repr()  # what was found may be of any size; a sentence is not
+_SHORT.maxstring, _SHORT.maxother, _SHORT.maxlevel = 200, 200, 2
 _TAGS = frozenset({"librispeech", "common_voice", "vllm", "openai", "scripted"})
 
 

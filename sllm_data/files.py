@@ -4,7 +4,7 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sllm_data.errors import OutputError
@@ -50,7 +50,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
             "make room or choose another output, then run the same command again"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        # where the folder itself can't be used there is nothing to remove, and the error
+        # on its way out says why
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -84,8 +87,10 @@ def inside(root: Path, relative: str) -> Path | None:
     if relative.startswith("/") or "\x00" in relative:
         return None
     path = root / relative
-    resolved_root = root.resolve()
-    resolved = path.resolve()
+    try:
+        resolved_root, resolved = root.resolve(), path.resolve()
+    except (OSError, RuntimeError, ValueError):  # a circle of links, or no file name at all
+        return None
     return path if resolved.is_relative_to(resolved_root) else None
 
 

@@ -26,3 +26,23 @@ def real_speech() -> Path:
     if not path.is_dir():
         pytest.fail(f"SLLM_REAL_SPEECH must be a folder, got {folder!r}")
     return path.resolve()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
+    """Where SLLM_FAIL_ON_SKIP is set, what a test needs must be there: a skip is a failure."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("SLLM_FAIL_ON_SKIP"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped where nothing may be skipped: {report.longrepr}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder with random weights, its own tokenizer and chat template."""
+    from sllm_data.testbed import write_random_backbone
+
+    folder = tmp_path_factory.mktemp("models") / "backbone"
+    write_random_backbone(folder, seed=0)
+    return folder

@@ -23,6 +23,8 @@ class Controls:
 
     ids: frozenset[int]
     """Less the model's unknown token, which ordinary text may yield."""
+    texts: tuple[str, ...]
+    """What they look like as text, longest first."""
     pattern: re.Pattern[str] | None
     """Finds the text of a control token; None where there are none."""
     opening: Tokenizer
@@ -60,6 +62,7 @@ def controls_of(backend: Tokenizer) -> Controls:
     longest_first = sorted(control.values(), key=len, reverse=True)
     return Controls(
         ids=frozenset(control) - {unknown},
+        texts=tuple(longest_first),
         pattern=re.compile("|".join(map(re.escape, longest_first))) if control else None,
         opening=opening,
         inner=Tokenizer.from_str(json.dumps(spec)) if marks_first_word else opening,

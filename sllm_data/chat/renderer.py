@@ -66,6 +66,7 @@ class ChatRenderer:
     Not safe to share between threads; processes load their own.
 
     Attributes:
+        control_strings: The control tokens as text; an answer that holds one has leaked it.
         revision: Commit hash of a hub model, or `local-<digest>` of a folder.
         chat_template_sha256: Of the template's text and its arguments.
         is_fallback: The model has no chat template; the shipped one stands in.
@@ -86,6 +87,7 @@ class ChatRenderer:
         self._controls = controls_of(self._backend)
         self._apart = ApartEncoder(self._controls)
         self._prompt = lru_cache(maxsize=_MAX_PROMPTS)(self._build_prompt)
+        self.control_strings = self._controls.texts
         self.revision = revision
         self.chat_template_sha256 = template.sha256
         self.is_fallback = template.is_fallback

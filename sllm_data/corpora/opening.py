@@ -5,6 +5,7 @@ length; the samples are hashed and thrown away. Duplicates are not looked for: t
 all utterances and is the global pass's work.
 """
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -111,7 +112,7 @@ def _utterance(candidate: Candidate, content: bytes, clip: DecodedClip) -> Utter
         audio_id=candidate.audio_id,
         entry=candidate.entry,
         sha256=sha256_of_bytes(content),
-        pcm_sha256=sha256_of_bytes(samples.tobytes()),
+        pcm_sha256=hashlib.sha256(samples.data).hexdigest(),
         codec=clip.codec,
         sampling_rate=clip.sampling_rate,
         num_channels=samples.shape[1],

@@ -1,11 +1,11 @@
 """What the author of a run chooses about wordings, templates and transcripts."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-_IDENTITY = {"change": "identity"}
+_IDENTITY: dict[str, Any] = {"change": "identity"}  # Any: JSON, as pydantic wants it
 
 
 class PromptConfig(BaseModel):

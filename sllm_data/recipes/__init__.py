@@ -1,1 +1,1 @@
-"""recipes"""
+"""The recipes: one YAML per published system; data, no code."""

@@ -152,7 +152,10 @@ def _throughput(root: Path) -> dict[str, float]:
     path = root / "reports" / "generate.main.json"
     if not path.exists():
         return {}
-    figures: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        figures: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ShardError(
+            f"{path}: must be JSON written by sllm-data, found {error}; delete it"
+        ) from error
     return figures
-
-

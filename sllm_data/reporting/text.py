@@ -45,7 +45,10 @@ def _headline(stats: Stats) -> str:
     if stats.throughput.get("responses"):
         lines.append(("responses/s, last run", f"{stats.throughput['rows_per_second']:,.1f}"))
         lines.append(
-            ("response tokens/s, last run", f"{stats.throughput['response_tokens_per_second']:,.0f}")
+            (
+                "response tokens/s, last run",
+                f"{stats.throughput['response_tokens_per_second']:,.0f}",
+            )
         )
         lines.append(("engine busy, last run", f"{stats.throughput['engine_busy_share']:.0%}"))
     return _table(("dataset", ""), lines)

@@ -1,10 +1,10 @@
 """How many processes work on parts; free to change between runs of one dataset."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-_OPERATIONAL = {"change": "operational"}
+_OPERATIONAL: dict[str, Any] = {"change": "operational"}  # Any: pydantic's own type
 
 
 class RunnerConfig(BaseModel):

@@ -6,6 +6,8 @@ where it works. Results come in the order in which parts finish; nothing may dep
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -25,6 +27,20 @@ def num_workers(config: RunnerConfig) -> int:
     return len(os.sched_getaffinity(0)) if config.workers == "auto" else max(1, config.workers)
 
 
+def _start_worker() -> None:
+    # Ctrl-C reaches every process of the terminal: the parent alone decides what it means
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Ends this worker when its parent is killed, before another run can write its part."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 def map_parts(
     step: Callable[[Job], Result], jobs: Sequence[Job], config: RunnerConfig
 ) -> Iterator[Result]:
@@ -41,7 +57,7 @@ def map_parts(
         return
     # a forked worker would inherit locks that other threads of this process hold
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
         waiting = iter(jobs)
         running: set[Future[Result]] = set()
         try:

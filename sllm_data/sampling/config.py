@@ -1,11 +1,11 @@
 """What the author of a run chooses about tasks, their mix, and splits."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-_IDENTITY = {"change": "identity"}
-_MODEL = ConfigDict(frozen=True, extra="forbid")
+_IDENTITY: dict[str, Any] = {"change": "identity"}  # Any: pydantic's own type
+_MODEL = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 LanguageCode = Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
 

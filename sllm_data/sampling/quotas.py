@@ -11,6 +11,8 @@ Cost: O(utterances x tasks) once, and a few passes over two integers per utteran
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -27,10 +29,12 @@ def largest_remainder(total: int, weights: Mapping[str, float]) -> dict[str, int
     >>> largest_remainder(10, {"a": 1, "b": 1, "c": 1})
     {'a': 4, 'b': 3, 'c': 3}
     """
-    whole = sum(weights.values())
+    # fractions: rounding must not decide who gets a row, or make the sum miss the total
+    shares = {name: Fraction(weight) for name, weight in weights.items()}
+    whole = sum(shares.values())
     if whole <= 0:
         return dict.fromkeys(weights, 0)
-    exact = {name: total * weight / whole for name, weight in weights.items()}
+    exact = {name: total * share / whole for name, share in shares.items()}
     parts = {name: math.floor(share) for name, share in exact.items()}
     by_remainder = sorted(weights, key=lambda name: (parts[name] - exact[name], name))
     for name in by_remainder[: total - sum(parts.values())]:
@@ -75,7 +79,7 @@ def assign_quotas(
     return held
 
 
-def _from_urn(  # noqa: PLR0913 - one draw needs the urn and the row
+def _from_urn(
     tasks: list[str], left: list[int], may: int, count: int, *, seed: int, audio_id: str
 ) -> list[int]:
     # an empty quota is drawn only where nothing else is left; the repair mends it
@@ -90,10 +94,7 @@ def _from_urn(  # noqa: PLR0913 - one draw needs the urn and the row
 def _repair(held: Masks, may: Masks, left: list[int]) -> None:
     """Moves slots until no task that is short can be reached from one that is over."""
     while (path := _path(held, may, left)) is not None:
-        moves = [
-            (over, short, _movable(held, may, over, short))
-            for over, short in zip(path[:-1], path[1:], strict=True)
-        ]
+        moves = [(over, short, _movable(held, may, over, short)) for over, short in pairwise(path)]
         # The tasks of a path differ, so its moves touch different bits and commute: as many
         # slots as the narrowest step allows can move at once.
         num = min(-left[path[0]], left[path[-1]], *(rows.size for _, _, rows in moves))

@@ -71,7 +71,7 @@ def read_manifest(path: Path) -> Manifest | None:
         fields = json.loads(text)
         fields["parts"] = tuple(PartRecord(**part) for part in fields["parts"])
         return Manifest(**fields)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ShardError(
             f"{path}: must be a manifest written by sllm-data, found {error}; "
             "delete it and run the same command again to make it anew"

@@ -1,8 +1,8 @@
 """Writing and reading one part: a Parquet file that is whole or absent.
 
 Layout, as measured for audio next to text: the audio column uncompressed, PLAIN and one
-clip a page, about 100 rows a row group; everything else zstd with dictionaries; page
-indexes and checksums on. Each footer tells the table, the schema version, the identity of
+clip a page (clips below 64 KiB share one), about 100 rows a row group; everything else zstd
+with dictionaries; page indexes and checksums on. Each footer tells the table, the schema version, the identity of
 the step, and counts, so that a part explains itself and a resumed run need not re-read it.
 """
 
@@ -31,6 +31,8 @@ AUDIO_ROWS_PER_GROUP = 100
 TEXT_ROWS_PER_GROUP = 10_000
 _MAX_GROUP_BYTES = 64 * 2**20  # a group of long clips must not grow with their length
 _FOOTER_TAIL_BYTES = 8  # four bytes of length, four of magic
+# what a flipped bit makes pyarrow raise; found by tests/shards/test_damage.py
+_DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -221,33 +223,41 @@ def read_footer(path: Path) -> Footer:
         rows = int(file.metadata.num_rows)
     try:
         version = int(entries[b"sllm_data.schema_version"])
-        footer = Footer(
+        if version > SCHEMA_VERSION:
+            raise ShardError(
+                f"{path}: has schema version {version}, this sllm-data reads up to "
+                f"{SCHEMA_VERSION}; update sllm-data"
+            )
+        return Footer(
             table=entries[b"sllm_data.table"].decode(),
             identity=entries[b"sllm_data.identity"].decode(),
             rows=rows,
             counts=json.loads(entries[b"sllm_data.counts"]),
         )
-    except (KeyError, ValueError) as error:
+    except KeyError as error:
         raise ShardError(
-            f"{path}: must be a part written by sllm-data, its footer lacks {error}"
+            f"{path}: must be a part written by sllm-data, its footer lacks "
+            f"{error.args[0].decode()}"
         ) from error
-    if version > SCHEMA_VERSION:
+    except ValueError as error:
         raise ShardError(
-            f"{path}: has schema version {version}, this sllm-data reads up to "
-            f"{SCHEMA_VERSION}; update sllm-data"
-        )
-    return footer
+            f"{path}: must be a part written by sllm-data, its footer holds what none has: {error}"
+        ) from error
 
 
 def _opened(path: Path) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(path, page_checksum_verification=True)
     except FileNotFoundError as error:
         raise ShardError(f"{path}: the part must exist; run the step that writes it") from error
-    except (pa.ArrowInvalid, OSError) as error:
+    except _DAMAGE as error:
         raise ShardError(
-            f"{path}: must be a whole Parquet file, found: {str(error).splitlines()[0]}"
+            f"{path}: must be a whole Parquet file, found: {_first_line(error)}"
         ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def read_part(path: Path, columns: list[str] | None = None) -> pa.Table:
@@ -257,10 +267,10 @@ def read_part(path: Path, columns: list[str] | None = None) -> pa.Table:
         ShardError: It is missing, damaged, or lacks a column.
     """
     with _opened(path) as file:
-        missing = set(columns or ()) - set(file.schema_arrow.names)
-        if missing:
-            raise ShardError(f"{path}: must have the columns {sorted(missing)}, found none")
         try:
+            missing = set(columns or ()) - set(file.schema_arrow.names)
+            if missing:
+                raise ShardError(f"{path}: must have the columns {sorted(missing)}, lacks them")
             return file.read(columns=columns)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise ShardError(f"{path}: can't be read: {str(error).splitlines()[0]}") from error
+        except _DAMAGE as error:
+            raise ShardError(f"{path}: can't be read: {_first_line(error)}") from error

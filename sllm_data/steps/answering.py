@@ -98,9 +98,10 @@ def _commit(root: Path, job: Job, part: OpenPart, mark: Row) -> Records:
             answer = part.answers.get(request.request_id)
             if answer is None:
                 continue  # it is among the rejections
-            row = answer
             if isinstance(answer, Response):
                 row = response_row(answer) | {"request_key": request.request_key} | mark
+            else:
+                row = answer
             counts["finish_reasons"][row["finish_reason"]] += 1
             counts["tokens"]["prompt"] += row["num_prompt_tokens"]
             counts["tokens"]["response"] += row["num_response_tokens"]

@@ -41,9 +41,7 @@ def answer_to(
     )
 
 
-def expected_language(
-    request: Request, task: TaskConfig, *, utterance: str | None
-) -> str | None:
+def expected_language(request: Request, task: TaskConfig, *, utterance: str | None) -> str | None:
     """The language that the answer must be in; None where any will do."""
     match task.response_language:
         case "utterance":

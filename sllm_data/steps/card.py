@@ -47,9 +47,7 @@ def write_card(dataset: Dataset) -> None:
     )
     licences = dict.fromkeys(_licence(corpus.kind) for corpus in dataset.config.corpora)
     front: dict[str, Any] = {  # Any: YAML values
-        "configs": [
-            {"config_name": table, "data_files": _files(table)} for table in _LOADABLE
-        ],
+        "configs": [{"config_name": table, "data_files": _files(table)} for table in _LOADABLE],
         "tags": ["speech", "instruction-tuning", "sllm-data"],
     }
     front["configs"][0]["default"] = True

@@ -180,4 +180,3 @@ def _write_run_document(dataset: Dataset) -> None:
     path = dataset.root / "run.yaml"
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         write_text(path, text)
-

@@ -7,6 +7,8 @@ by one as an engine has room, so a slow GPU simply takes fewer.
 import multiprocessing
 import os
 import queue
+import shutil
+import subprocess
 from collections.abc import Iterator, Sequence
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -45,9 +47,11 @@ def worker_devices(backbone: BackboneConfig) -> list[str]:
 
 
 def _num_gpus() -> int:
-    import torch  # noqa: PLC0415 - takes seconds, and only a generating run needs it
-
-    return int(torch.cuda.device_count())
+    """Counts GPUs without loading CUDA into this process, which only starts the workers."""
+    if shutil.which("nvidia-smi") is None:
+        return 0
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
 
 
 def answer_in_workers(
@@ -59,15 +63,11 @@ def answer_in_workers(
         EngineError: A worker died or failed; the others are stopped, committed parts stand.
     """
     context = multiprocessing.get_context("spawn")
-    parts = context.Queue()
-    for number in missing:
+    parts, news = context.Queue(), context.Queue()
+    for number in [*missing, *(None for _ in devices)]:
         parts.put(number)
-    for _ in devices:
-        parts.put(None)
-    news = context.Queue()
     workers: list[BaseProcess] = [
-        context.Process(target=_work, args=(job, device, parts, news), daemon=False)
-        for device in devices
+        context.Process(target=_work, args=(job, device, parts, news)) for device in devices
     ]
     for worker in workers:
         worker.start()
@@ -79,20 +79,22 @@ def answer_in_workers(
                 case "part":
                     yield content
                 case "rows":
-                    throughput.responses += content[0]
-                    watch(content[0], content[1])
+                    watch(*content)
                 case "done":
                     running -= 1
-                    throughput.responses -= content.responses
                     throughput.add(content)
                 case _:
                     raise EngineError(content)
     finally:
-        for worker in workers:
-            if worker.is_alive():
-                worker.terminate()
-        for worker in workers:
-            worker.join()
+        _stop(workers)
+
+
+def _stop(workers: Sequence[BaseProcess]) -> None:
+    for worker in workers:
+        if worker.is_alive():
+            worker.terminate()
+    for worker in workers:
+        worker.join()
 
 
 def _next_news(news: Any, workers: Sequence[BaseProcess]) -> tuple[str, Any]:  # Any: by kind

@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from sllm_data.audio import libsndfile_version
+from sllm_data.audio.decode import libsndfile_version
 from sllm_data.config import RunConfig
-from sllm_data.corpora import CorpusConfig, corpus_root, open_candidate
+from sllm_data.corpora.config import Bounds, CorpusConfig
+from sllm_data.corpora.opening import corpus_root, open_candidate
 from sllm_data.records import Candidate, Rejection, Source, Speaker, Utterance
 from sllm_data.runners import map_parts
 from sllm_data.shards import TABLES, PartRecord, part_name, read_part, write_part
@@ -66,12 +67,8 @@ def _ingest_part(job: _Job) -> Records:
     def rows() -> Iterator[Row]:
         for fields in candidates.to_pylist():
             candidate = _candidate_of(fields)
-            opened = open_candidate(
-                candidate,
-                root=_root(job.config.corpora[candidate.entry]),
-                bounds=job.config.audio,
-                config=job.config.corpora[candidate.entry],
-            )
+            root_of_entry, bounds = _entry(job.config.corpora[candidate.entry], job.config.audio)
+            opened = open_candidate(candidate, root=root_of_entry, bounds=bounds)
             if isinstance(opened, Rejection):
                 rejections.append(opened)
                 continue
@@ -94,8 +91,8 @@ def _ingest_part(job: _Job) -> Records:
 
 
 @functools.cache
-def _root(corpus: CorpusConfig) -> Path:
-    return corpus_root(corpus)
+def _entry(corpus: CorpusConfig, bounds: Bounds) -> tuple[Path, Bounds]:
+    return corpus_root(corpus), bounds.for_entry(corpus)
 
 
 def _candidate_of(fields: dict[str, Any]) -> Candidate:
@@ -111,8 +108,7 @@ def _candidate_of(fields: dict[str, Any]) -> Candidate:
 
 def _row_of(utterance: Utterance, content: bytes, *, name: str) -> Row:
     row = {
-        column: getattr(utterance, column)
-        for column in TABLES["audio"].names(without=("audio",))
+        column: getattr(utterance, column) for column in TABLES["audio"].names(without=("audio",))
     }
     return row | {
         "audio": {"bytes": content, "path": name},

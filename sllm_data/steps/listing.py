@@ -12,7 +12,7 @@ rejections. Memory does not grow with the size of a corpus.
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
@@ -20,7 +20,7 @@ from typing import Any, TextIO
 import duckdb
 import pyarrow as pa
 
-from sllm_data.corpora import read_corpus
+from sllm_data.corpora.reading import read_corpus
 from sllm_data.records import Candidate, Reason, Rejection
 from sllm_data.seeding import uniform
 from sllm_data.shards import TABLES, Column, PartRecord, Table, part_name, write_part
@@ -152,33 +152,29 @@ class _Listing:
         if self._first:
             old = _quoted(root / "candidates" / "part-*.parquet")
             database.execute(
-                f"DELETE FROM chosen WHERE audio_id IN (SELECT audio_id FROM read_parquet('{old}'))"
+                "DELETE FROM chosen WHERE audio_id IN "
+                f"(SELECT audio_id FROM read_parquet('{old}'))"
             )
-        self._count(database)
+        self.counts = {
+            "listed": str(_count(database, "ranked WHERE nth = 1")),
+            "chosen": str(_count(database, "chosen")),
+        }
 
     def _fill_entries(self, database: duckdb.DuckDBPyConnection) -> None:
         corpora = self._dataset.config.corpora
         available = dict.fromkeys(range(len(corpora)), 0)
         for entry, corpus in enumerate(corpora):
             share = 1.0 if corpus.sample is None else corpus.sample
-            found = database.execute(
-                "SELECT count(*) FROM ranked WHERE nth = 1 AND entry = ? AND hash < ?",
+            count = _count(
+                database,
+                "ranked WHERE nth = 1 AND entry = ? AND hash < ?",
                 [entry, share],
-            ).fetchone()
-            count = int(found[0]) if found else 0
+            )
             available[entry] = count if corpus.limit is None else min(count, corpus.limit)
         quotas = _weighted(available, {e: c.weight for e, c in enumerate(corpora) if c.weight})
         for entry, corpus in enumerate(corpora):
             share = 1.0 if corpus.sample is None else corpus.sample
             database.execute("INSERT INTO entries VALUES (?, ?, ?)", [entry, share, quotas[entry]])
-
-    def _count(self, database: duckdb.DuckDBPyConnection) -> None:
-        listed = database.execute("SELECT count(*) FROM ranked WHERE nth = 1").fetchone()
-        chosen = database.execute("SELECT count(*) FROM chosen").fetchone()
-        self.counts = {
-            "listed": str(listed[0] if listed else 0),
-            "chosen": str(chosen[0] if chosen else 0),
-        }
 
     def _cut(self, database: duckdb.DuckDBPyConnection) -> Iterator[PartRecord]:
         size = self._dataset.config.part_size
@@ -214,6 +210,13 @@ def _read_back(path: Path) -> Iterator[Rejection]:
             yield Rejection(**fields | {"reason": Reason(fields["reason"])})
 
 
+def _count(
+    database: duckdb.DuckDBPyConnection, rows: str, parameters: Sequence[float] = ()
+) -> int:
+    found = database.execute(f"SELECT count(*) FROM {rows}", list(parameters)).fetchall()
+    return int(found[0][0])
+
+
 def _weighted(available: Mapping[int, int], weights: Mapping[int, float]) -> dict[int, int]:
     """Cuts the weighted corpora to the largest sizes that stand in the given ratio."""
     scale = min((available[entry] / weight for entry, weight in weights.items()), default=0.0)
@@ -224,7 +227,7 @@ def _weighted(available: Mapping[int, int], weights: Mapping[int, float]) -> dic
 
 
 def _sorted_rows(database: duckdb.DuckDBPyConnection) -> Iterator[Row]:
-    result = database.execute(f"SELECT {_COLUMNS} FROM chosen ORDER BY entry, audio_id")
+    result = database.sql(f"SELECT {_COLUMNS} FROM chosen ORDER BY entry, audio_id")
     for batch in result.to_arrow_reader(_BATCH_ROWS):
         yield from batch.to_pylist()
 

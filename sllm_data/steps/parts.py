@@ -138,9 +138,7 @@ def count_parts(root: Path, parts: Iterable[PartRecord]) -> dict[str, dict[str, 
     return {kind: dict(sorted(counts.items())) for kind, counts in sorted(totals.items())}
 
 
-def _check_rejections(
-    dataset: Dataset, step: Step, parts: Records, counts: Counts
-) -> None:
+def _check_rejections(dataset: Dataset, step: Step, parts: Records, counts: Counts) -> None:
     rejected, kept = _rows(step, parts)
     allowed = dataset.config.max_rejected_fraction
     if rejected <= allowed * (rejected + kept):

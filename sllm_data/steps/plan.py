@@ -122,13 +122,16 @@ def _plan_part(job: _Job) -> Records:
         "tasks": Counter(),
         "prompt_tokens": Counter(),
         "targets": Counter(),
+        "flags": Counter(),
         "restored": Counter(),
     }
     requests, rejections = _requests(planner, job, counts["restored"])
-    model = planner.model_columns()
+    model, renderer = planner.model_columns(), planner.backbone.renderer
     for request in requests:
         counts["tasks"][request.task] += 1
         counts["targets"][request.target] += 1
+        if renderer is not None and renderer.flags_role_markers(request.transcript_prepared):
+            counts["flags"]["role_marker_in_transcript"] += 1
         counts["prompt_tokens"][request.task] += len(request.prompt_token_ids)
     rejected = write_rejections(root, job.step, job.number, rejections)
     part = write_part(

@@ -210,9 +210,7 @@ class Planner:
             own = base_language(row.language)
             language = own if own in self._pools.languages(name) else "en"
         pool = self._pools.get(name, language)
-        wordings = [
-            i for i in pool.instructions if row.split != "train" or not i.held_out
-        ]
+        wordings = [i for i in pool.instructions if row.split != "train" or not i.held_out]
         if not wordings:
             raise PoolError(f"{pool.path}: at least one wording must not be held out")
         return pick(wordings, seed=self.config.seed, stage="instruction", identity=identity)

@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 
 from sllm_data.errors import OutputError
-from sllm_data.shards import TABLES
+from sllm_data.shards import TABLES, read_part
 from sllm_data.steps.dataset import Dataset, read_run_document
 
 Row = dict[str, Any]  # Any: values of the responses table
@@ -56,15 +56,10 @@ def reused_rows(folder: Path | None, number: int) -> dict[str, Row]:
     """The rows of responses/ that a part need not ask for, by request_id."""
     if folder is None:
         return {}
-    files = sorted((folder / f"part={number:05d}").glob("*.parquet"))
-    if not files:
-        return {}
-    with duckdb.connect() as database:
-        names = ", ".join(f"'{_quoted(file)}'" for file in files)
-        found = database.execute(
-            f"SELECT * FROM read_parquet([{names}], hive_partitioning = false)"
-        ).to_arrow_table()
-    return {row["request_id"]: row for row in found.to_pylist()}
+    found: dict[str, Row] = {}
+    for file in sorted((folder / f"part={number:05d}").glob("*.parquet")):
+        found |= {row["request_id"]: row for row in read_part(file).to_pylist()}
+    return found
 
 
 def _checked(folder: Path) -> Path:

@@ -92,7 +92,7 @@ def _judge_drafts(planner: Planner, number: int) -> Iterator[Request]:
         )
 
 
-def _draft(  # noqa: PLR0913 - the fields in which the two passes differ
+def _draft(
     planner: Planner,
     row: Asked,
     *,

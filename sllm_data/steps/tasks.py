@@ -52,7 +52,9 @@ class TaskChooser:
         before = dataset.extensions[-2]["tasks"] if dataset.extension else {}
         self._old = frozenset(before)
         if dataset.config.draw.mode == "quota":
-            database.execute("CREATE TABLE settled (audio_id VARCHAR, growth BOOLEAN, mask BIGINT)")
+            database.execute(
+                "CREATE TABLE settled (audio_id VARCHAR, growth BOOLEAN, mask BIGINT)"
+            )
             for split in SPLITS:
                 self._settle(split)
                 if dataset.extension:
@@ -70,8 +72,7 @@ class TaskChooser:
         wanted = pa.table({"audio_id": [row.audio_id for row in rows]})
         masks = dict(
             self._database.execute(
-                "SELECT audio_id, mask FROM settled JOIN wanted USING (audio_id) "
-                "WHERE growth = ?",
+                "SELECT audio_id, mask FROM settled JOIN wanted USING (audio_id) WHERE growth = ?",
                 [growth],
             ).fetchall()
         )
@@ -85,9 +86,7 @@ class TaskChooser:
         return [
             name
             for name, task in self._tasks.items()
-            if is_eligible(
-                task, language=row.language, transcript=row.transcript, split=row.split
-            )
+            if is_eligible(task, language=row.language, transcript=row.transcript, split=row.split)
         ]
 
     def _drawn(self, row: Admitted, *, growth: bool) -> tuple[str, ...]:
@@ -122,29 +121,32 @@ class TaskChooser:
             )
             counts.append(min(wanted, len(choices)))
             eligible.append(sum(bits[name] for name in choices))
-        weights = {
-            name: task.weight if not (task.held_out and split == "train") else 0.0
-            for name, task in self._tasks.items()
-        }
         masks = assign_quotas(
             (row.audio_id for row in self._stream(split, growth=False)),
             counts=counts,
             eligible=eligible,
-            weights=weights,
+            weights=self._weights(split),
             seed=self._config.seed,
         )
         self._keep(split, masks, growth=False)
 
+    def _weights(self, split: str) -> dict[str, float]:
+        return {
+            name: task.weight if not (task.held_out and split == "train") else 0.0
+            for name, task in self._tasks.items()
+        }
+
     def _settle_growth(self, split: str) -> None:
         """Gives each new task as many old utterances as its weight asks for."""
         seed = self._config.seed
-        weights = {name: task.weight for name, task in self._tasks.items()}
+        weights = self._weights(split)
         new = sorted(self.new_tasks)
         variates: dict[str, array[float]] = {name: array("d") for name in new}
         total = 0
         for row in self._stream(split, growth=True):
             choices = frozenset(self._eligible(row))
-            total += num_tasks_for(self._config.draw, seed=seed, audio_id=row.audio_id)
+            wanted = num_tasks_for(self._config.draw, seed=seed, audio_id=row.audio_id)
+            total += min(wanted, len(choices & self._old))
             for name in new:
                 variate = uniform(seed, "task", row.audio_id, name)
                 variates[name].append(variate if name in choices else float("inf"))

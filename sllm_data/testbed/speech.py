@@ -89,20 +89,23 @@ class Synthesizer:
     Several may be used, also from several threads: they take turns. Nothing else in the
     process may hold the same library open, since it could then not be loaded afresh.
 
+    Args:
+        data: The folder of espeak-ng's voices; by default the package's own.
+
     Raises:
-        ModelError: The package espeakng-loader lacks its library or its data.
+        ModelError: The library or its data is missing.
     """
 
     _lock: ClassVar[threading.Lock] = threading.Lock()
 
-    def __init__(self) -> None:
+    def __init__(self, *, data: Path | None = None) -> None:
         self._library = Path(espeakng_loader.get_library_path())
-        self._data = Path(espeakng_loader.get_data_path())
+        self._data = data or Path(espeakng_loader.get_data_path())
         for needed in (self._library, self._data / "phontab"):
             if not needed.is_file():
                 raise ModelError(
-                    f"{needed}: espeak-ng's library and data must lie in the package "
-                    "espeakng-loader, but this file is missing; run `make setup` again"
+                    f"{needed}: this file of espeak-ng is missing, which comes with the package "
+                    "espeakng-loader; run `make setup` again"
                 )
 
     def speak(self, text: str, *, voice: str, rate_wpm: int = 170, pitch: int = 50) -> Speech:
@@ -125,8 +128,8 @@ class Synthesizer:
         if not 0 <= pitch <= MAX_PITCH:
             raise ValueError(f"pitch must be 0 to {MAX_PITCH}, got {pitch}")
         variant = voice.partition("+")[2]
-        # An unknown variant is ignored by the library itself, without a word.
-        if variant and not (self._data / "voices" / "!v" / variant).is_file():
+        # The library itself ignores an unknown variant and opens any file that one leads to.
+        if "/" in voice or (variant and not (self._data / "voices" / "!v" / variant).is_file()):
             raise ValueError(f"voice must have a variant of espeak-ng after +, got {voice!r}")
         with self._lock, self._loaded() as (library, rate_hz):
             if library.espeak_SetVoiceByName(voice.encode()) != 0:

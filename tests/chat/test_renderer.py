@@ -4,7 +4,7 @@ import json
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models
 
@@ -45,7 +45,14 @@ def _contents(loaded, text: st.SearchStrategy[str]) -> st.SearchStrategy[list[st
 def test_benign_conversations_get_the_ids_of_apply_chat_template(loaded, data) -> None:
     contents = data.draw(_contents(loaded, _ORDINARY))
     conversation = _conversation(list(loaded.family.roles), contents)
-    assert loaded.renderer.encode([conversation]) == [loaded.reference_ids(conversation)]
+    expected = loaded.reference_ids(conversation)
+    if loaded.family.name == "chatml_on_sentencepiece":
+        # Its <|im_end|> is found only behind a space, so a content that ends in one makes or
+        # breaks the template's own control token: no content may, and it goes apart.
+        sequence = loaded.renderer._controls.sequence
+        plain = _conversation(list(loaded.family.roles), [c.strip() and "x" for c in contents])
+        assume(sequence(expected) == sequence(loaded.reference_ids(plain)))
+    assert loaded.renderer.encode([conversation]) == [expected]
 
 
 @given(data=st.data())
@@ -77,6 +84,15 @@ def test_a_content_that_names_every_control_token_stays_text(loaded) -> None:
     text = loaded.renderer.render(_conversation(roles, [hostile] * len(roles)))
     unguarded = loaded.reference(text, add_special_tokens=False)["input_ids"]
     assert len(controls.sequence(unguarded)) > len(controls.sequence(hostile_row))
+
+
+def test_a_content_that_completes_a_control_token_at_its_border_goes_apart(load_family) -> None:
+    loaded = load_family("chatml_on_sentencepiece")
+    sequence = loaded.renderer._controls.sequence
+    plain, bordering = ([Message(role="user", content=text)] for text in ("hello", "hello "))
+    assert sequence(loaded.reference_ids(bordering)) != sequence(loaded.reference_ids(plain))
+    rows = loaded.renderer.encode([plain, bordering])
+    assert len({sequence(row) for row in rows}) == 1
 
 
 def test_rendering_is_the_text_of_apply_chat_template(loaded) -> None:

@@ -1,7 +1,6 @@
 import threading
 import time
 
-import espeakng_loader
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -99,14 +98,12 @@ def test_a_rate_or_pitch_out_of_range_is_refused(name, value):
         Synthesizer().speak(TEXT, voice="en", **{name: value})
 
 
-def test_missing_data_is_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(espeakng_loader, "get_data_path", lambda: str(tmp_path))
-    with pytest.raises(ModelError, match="phontab: espeak-ng's library and data must lie"):
-        Synthesizer()
+def test_missing_data_is_named(tmp_path):
+    with pytest.raises(ModelError, match="phontab: this file of espeak-ng is missing"):
+        Synthesizer(data=tmp_path)
 
 
-def test_data_that_espeak_can_not_read_is_an_error(monkeypatch, tmp_path):
+def test_data_that_espeak_can_not_read_is_an_error(tmp_path):
     (tmp_path / "phontab").write_bytes(b"not a phoneme table")
-    monkeypatch.setattr(espeakng_loader, "get_data_path", lambda: str(tmp_path))
     with pytest.raises(ModelError, match="espeak-ng must find its data here"):
-        Synthesizer().speak(TEXT, voice="en")
+        Synthesizer(data=tmp_path).speak(TEXT, voice="en")

@@ -1,0 +1,1 @@
+"""Prefect flows: they call the steps of sllm_data.steps, and nothing else."""

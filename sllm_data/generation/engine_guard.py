@@ -1,0 +1,96 @@
+"""Ends an engine's processes when the process that started them is gone.
+
+Run as a program, by its path, beside an engine: vLLM's core and workers outlive a parent
+that was killed (SIGKILL leaves it no time to tell them), and would hold the GPU's memory
+against the run that is to go on. The parent holds the other end of this program's standard
+input: its end, whatever the reason, is the parent's end.
+
+    watch          children of the parent are noted as they appear
+    "settled\\n"    the engine runs: note them once more, then sleep
+    "done\\n"       the engine was closed in order: leave
+    end of file    the parent is gone: kill them
+"""
+
+import os
+import select
+import sys
+from io import FileIO
+
+import psutil
+
+_POLL_S = 0.25
+_HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
+
+
+def guard(parent_pid: int, ignored: set[int], lifeline: FileIO) -> None:
+    """Watches until the lifeline ends, then kills what the parent left.
+
+    Args:
+        parent_pid: The process that starts the engine.
+        ignored: Its children that are none of the engine's.
+        lifeline: Where "settled" and "done" come from.
+    """
+    left: set[psutil.Process] = set()
+    settled = False
+    while True:
+        readable, _, _ = select.select([lifeline], [], [], None if settled else _POLL_S)
+        word = lifeline.readline() if readable else b"look"
+        if word == b"done\n":
+            return
+        if not word:
+            break
+        left |= set(descendants(parent_pid, ignored))
+        settled = word == b"settled\n" or settled
+    kill(left | {child for process in left for child in _children(process)})
+
+
+def descendants(pid: int, ignored: set[int]) -> list[psutil.Process]:
+    """Returns the children of a process, less the ignored and Python's own, and theirs."""
+    try:
+        direct = psutil.Process(pid).children()
+    except psutil.NoSuchProcess:
+        return []
+    ours = [child for child in direct if child.pid not in ignored and not _is_helper(child)]
+    return [*ours, *(deeper for child in ours for deeper in _children(child))]
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether a process still runs: it exists and is no zombie."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def kill(processes: set[psutil.Process]) -> list[psutil.Process]:
+    """Kills the processes that still run, and returns them."""
+    alive = [process for process in processes if is_alive(process)]
+    for process in alive:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    return alive
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _is_helper(process: psutil.Process) -> bool:
+    # these serve all of a Python process and clean up after it; they end by themselves
+    try:
+        return any(name in " ".join(process.cmdline()) for name in _HELPERS)
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return False
+
+
+if __name__ == "__main__":
+    guard(
+        int(sys.argv[1]),
+        {os.getpid(), *map(int, sys.argv[2:])},
+        open(0, "rb", buffering=0),  # unbuffered: a buffer would hide what select waits for
+    )

@@ -1,0 +1,61 @@
+"""The processes that an engine starts below this one: whether they live, and their end.
+
+vLLM's core runs in a child process, its workers in children of that one. When the core is
+killed nobody tells its client, and a child that hangs outlives its parent; so they are
+watched and ended from here, and by a guard where this process can't do so any more.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+
+import psutil
+
+from sllm_data.generation import engine_guard
+
+_END_S = 10.0
+
+
+class EngineProcesses:
+    """The children that appear after this object was made; older ones are not ours."""
+
+    def __init__(self) -> None:
+        older = {child.pid for child in psutil.Process().children()}
+        self._guard = subprocess.Popen(
+            [sys.executable, engine_guard.__file__, str(os.getpid()), *map(str, older)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the engine, not for its guard
+        )
+        self._ignored = older | {self._guard.pid}
+        self._cores: list[psutil.Process] = []
+        self._all: set[psutil.Process] = set()
+
+    def settle(self) -> None:
+        """Remembers the processes that the engine has started; from now on they must live."""
+        self._all = set(engine_guard.descendants(os.getpid(), self._ignored))
+        own = os.getpid()
+        self._cores = [process for process in self._all if process.ppid() == own]
+        self._tell(b"settled\n")
+
+    def are_alive(self) -> bool:
+        """Whether all direct children of the engine still run."""
+        return all(map(engine_guard.is_alive, self._cores))
+
+    def end(self) -> None:
+        """Kills what is left of them and waits until it is gone."""
+        self._all |= set(engine_guard.descendants(os.getpid(), self._ignored))
+        psutil.wait_procs(engine_guard.kill(self._all), timeout=_END_S)
+        self._tell(b"done\n")
+        with contextlib.suppress(BrokenPipeError):
+            self._guard.communicate(timeout=_END_S)
+
+    def _tell(self, word: bytes) -> None:
+        stdin = self._guard.stdin
+        if stdin is None or stdin.closed:
+            return
+        with contextlib.suppress(BrokenPipeError):  # someone killed the guard
+            stdin.write(word)
+            stdin.flush()
