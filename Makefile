@@ -9,6 +9,8 @@ export HF_HUB_OFFLINE ?= 1
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 export TOKENIZERS_PARALLELISM ?= false
 export PYTHON ACCEL UV_VERSION
+# a fresh environment keeps what it compiles: without that, every start costs seconds more
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check bench pins clean

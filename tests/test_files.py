@@ -35,11 +35,13 @@ import resource, sys
 from pathlib import Path
 from sllm_data.errors import OutputError
 from sllm_data.files import write_text
-resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, 1_000))
+soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))
 try:
     write_text(Path(sys.argv[1]), "x" * 10_000)
 except OutputError as error:
     print(error)
+resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 """
 
 

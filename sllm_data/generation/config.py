@@ -5,9 +5,9 @@ says where and how fast, and may change between runs.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 _IDENTITY: dict[str, Any] = {"change": "identity"}  # Any: JSON, as pydantic wants it
 _OPERATIONAL: dict[str, Any] = {"change": "operational"}
@@ -232,6 +232,12 @@ class OpenaiConfig(SamplingConfig):
         "followed up to ten times this",
         json_schema_extra=_OPERATIONAL,
     )
+
+    @model_validator(mode="after")
+    def _renders_ids(self) -> Self:
+        if self.prompt_mode == "ids" and self.tokenizer is None:
+            raise ValueError("tokenizer must be given where prompt_mode is ids")
+        return self
 
     @property
     def model_name(self) -> str:

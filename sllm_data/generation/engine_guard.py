@@ -5,9 +5,9 @@ that was killed (SIGKILL leaves it no time to tell them), and would hold the GPU
 against the run that is to go on. The parent holds the other end of this program's standard
 input: its end, whatever the reason, is the parent's end.
 
-    watch          children of the parent are noted as they appear
-    "settled\\n"    the engine runs: note them once more, then sleep
-    "done\\n"       the engine was closed in order: leave
+    at first       children of the parent are noted as they appear
+    line settled   the engine runs: note them once more, then sleep
+    line done      the engine was closed in order: leave
     end of file    the parent is gone: kill them
 """
 
@@ -89,8 +89,6 @@ def _is_helper(process: psutil.Process) -> bool:
 
 
 if __name__ == "__main__":
-    guard(
-        int(sys.argv[1]),
-        {os.getpid(), *map(int, sys.argv[2:])},
-        open(0, "rb", buffering=0),  # unbuffered: a buffer would hide what select waits for
-    )
+    # unbuffered: what a buffer has read already, select would not see
+    with open(0, "rb", buffering=0) as lifeline:
+        guard(int(sys.argv[1]), {os.getpid(), *map(int, sys.argv[2:])}, lifeline)

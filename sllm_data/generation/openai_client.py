@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 
@@ -38,8 +38,11 @@ T = TypeVar("T")
 class Unanswered(Exception):  # noqa: N818 - no error yet: it is tried again
     """An attempt failed in a way that another one may not."""
 
-    def __init__(self, why: str, *, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, why: str, *, status: int | None = None, retry_after_s: float | None = None
+    ) -> None:
         super().__init__(why)
+        self.status = status
         self.retry_after_s = retry_after_s
 
 
@@ -88,15 +91,20 @@ class Client:
             raise self._hopeless(path, status, content)
         return _json(content)
 
-    async def post(self, path: str, body: Document) -> Reply:
+    async def post(self, path: str, body: Document, *, may_lack: bool = False) -> Reply:
         """Asks once.
+
+        Args:
+            path: Below the base URL.
+            body: What is asked.
+            may_lack: Take a path that the server does not have for a refusal.
 
         Raises:
             Unanswered: This attempt failed.
             EngineError: No attempt can succeed, whatever is asked.
         """
         status, content = await self._exchange("POST", path, body)
-        if status in (*_NO_RIGHT, _NOT_FOUND):
+        if status in _NO_RIGHT or (status == _NOT_FOUND and not may_lack):
             raise self._hopeless(path, status, content)
         if status >= _BAD_REQUEST:
             return Reply(document=None, refused=error_detail(content))
@@ -141,7 +149,7 @@ class Client:
         try:
             async with (
                 asyncio.timeout(self._config.request_timeout_s),
-                self._http.stream(method, self._base + path, json=body) as response,
+                self._http.stream(method, urljoin(self._base, path), json=body) as response,
             ):
                 content = await _content(response)
         except TimeoutError as error:
@@ -154,6 +162,7 @@ class Client:
         if status in _TRANSIENT or status >= _SERVER_ERROR:
             raise Unanswered(
                 f"status {status}: {error_detail(content)}",
+                status=status,
                 retry_after_s=retry_after(response.headers.get("retry-after")),
             )
         if not _OK <= status < _MULTIPLE_CHOICES and status < _BAD_REQUEST:

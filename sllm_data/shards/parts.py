@@ -2,8 +2,9 @@
 
 Layout, as measured for audio next to text: the audio column uncompressed, PLAIN and one
 clip a page (clips below 64 KiB share one), about 100 rows a row group; everything else zstd
-with dictionaries; page indexes and checksums on. Each footer tells the table, the schema version, the identity of
-the step, and counts, so that a part explains itself and a resumed run need not re-read it.
+with dictionaries; page indexes and checksums on. Each footer tells the table, the schema
+version, the identity of the step, and counts, so that a part explains itself and a resumed
+run need not re-read it.
 """
 
 import hashlib
@@ -73,10 +74,6 @@ class _HashingFile(io.RawIOBase):
 
     def tell(self) -> int:
         return self.size
-
-    def flush(self) -> None:
-        if not self._file.closed:
-            self._file.flush()
 
     def close(self) -> None:
         self._file.close()

@@ -74,14 +74,24 @@ def plan(dataset: Dataset, turn: str, progress: Progress) -> StepReport:
         yield from progress.parts(f"plan {turn}", mapped, total=len(jobs))
 
     def extra(counts: Counts) -> dict[str, str]:
-        backbone = planner_of(document).backbone
-        facts = {"model": backbone.model, "revision": backbone.revision}
+        facts = _model_of(dataset, turn, numbers)
         if turn == "main":
             weights = {n: t.weight for n, t in dataset.config.tasks.items() if t.weight > 0}
             facts["balance"] = json.dumps(balance(weights, counts), sort_keys=True)
         return facts
 
     return finish_parts(dataset, step, numbers, make, extra=extra)
+
+
+def _model_of(dataset: Dataset, turn: str, numbers: Sequence[int]) -> dict[str, str]:
+    """The backbone as the requests name it: loading its tokenizer again would take seconds."""
+    columns = ["model", "revision"]
+    for number in numbers:
+        rows = read_part(dataset.part(f"requests/{turn}", number), columns).slice(0, 1).to_pylist()
+        if rows:
+            named: dict[str, str] = rows[0]
+            return named
+    return dict.fromkeys(columns, "")
 
 
 def plan_identity(dataset: Dataset, turn: str) -> str:

@@ -130,7 +130,9 @@ def test_a_dataset_that_was_planned_but_not_answered_has_requests_only(listed):
 
 def test_a_dataset_without_its_listing_has_no_selection(tmp_path):
     write(tmp_path, "ingest", {}, {})
-    assert collect_stats(tmp_path).selection == {}
+    stats = collect_stats(tmp_path)
+    assert stats.selection == {}
+    assert "rejected by step" not in as_text(stats)
 
 
 def test_figures_are_plain_json(finished):

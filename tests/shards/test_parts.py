@@ -24,13 +24,15 @@ import resource, sys
 from pathlib import Path
 from sllm_data.errors import OutputError
 from sllm_data.shards import TABLES, write_part
-resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
 row = {"row_id": "r", "step": "plan", "reason": "silent", "detail": "d"}
 rows = ({**row, "row_id": f"{i * 7919 ** 5:x}"} for i in range(50_000))
 try:
     write_part(Path(sys.argv[1]), "t/a.parquet", rows, table=TABLES["rejections"], identity="i")
 except OutputError as error:
     print(error)
+resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 """
 
 

@@ -1,0 +1,290 @@
+"""plan, tokenising included: requests per second and core.
+
+    python benchmarks/bench_plan.py --transcripts train-clean-100.tsv.gz
+
+Three tasks for each transcript, in one process:
+
+bare      `tokenizers` alone: `encode_batch_fast` over the same prompts, rendered beforehand
+planner   `Planner.requests` in batches of a part: wording, prompt, ids, seed, key
+plan      the whole step: reads audio/ and index/, writes requests/ and the manifest
+
+The tokenizer is a byte-level BPE with a pre-tokenising pattern like those of Llama 3 and
+Qwen and a ChatML template, trained here on the transcripts in lower case, so that upper-case
+ones cost about as many tokens as with a real model. It is kept in the temporary folder.
+"""
+
+import argparse
+import csv
+import gzip
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from measuring import Timing, alternate, header, machine, ratios, row, spread, timed
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+import sllm_data
+from sllm_data.config import RunConfig, resolve
+from sllm_data.records import Message
+from sllm_data.shards import TABLES, Manifest, part_name, write_manifest, write_part
+from sllm_data.steps.context import planner_of
+from sllm_data.steps.dataset import Dataset, open_dataset
+from sllm_data.steps.identities import identities
+from sllm_data.steps.plan import plan
+from sllm_data.steps.planner import Asked, Planner
+from sllm_data.steps.progress import Progress
+from sllm_data.testbed import sentences
+
+TARGET_PER_S = 5_000
+PART_SIZE = 2_000
+NUM_TASKS = 3
+_MANIFEST = "manifests/librispeech/train-clean-100.tsv.gz"
+_TASKS = (
+    *("repetition", "intent", "sentiment", "keywords"),
+    *("translation", "continuation", "summary"),
+)
+_SPLITTER = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}"
+    "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+_CONTROLS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Work:
+    parts: list[list[Asked]]
+    texts: list[list[str]]
+    """The rendered prompts of each part."""
+    planner: Planner
+    tokenizer: Tokenizer
+    dataset: Dataset
+
+    @property
+    def num_requests(self) -> int:
+        return sum(len(texts) for texts in self.texts)
+
+    def bare(self) -> None:
+        for texts in self.texts:
+            self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+
+    def plan_in_memory(self) -> None:
+        for part in self.parts:
+            self.planner.requests(part)
+
+    def plan_on_disk(self) -> None:
+        plan(self.dataset, "main", Progress(None))
+
+
+def main() -> None:
+    options = _options()
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # per core
+    transcripts = list(_transcripts(options.transcripts))[: options.limit]
+    folder = Path(tempfile.gettempdir()) / f"sllm-data-bench-tokenizer-{options.vocab_size}"
+    if not (folder / "tokenizer.json").exists():
+        _train(folder, [text.lower() for _, text in transcripts], options.vocab_size)
+    with tempfile.TemporaryDirectory(prefix="sllm-data-bench-") as scratch:
+        work = _prepare(Path(scratch) / "dataset", folder, transcripts)
+        _report(work, repeats=options.repeats, num_transcripts=len(transcripts))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    speech = os.environ.get("SLLM_REAL_SPEECH")
+    parser.add_argument(
+        "--transcripts",
+        type=Path,
+        default=Path(speech) / _MANIFEST if speech else None,
+        help=f".tsv.gz with the columns id and text; default: {_MANIFEST} in "
+        "$SLLM_REAL_SPEECH, and sentences of the testbed where that is unset",
+    )
+    parser.add_argument("--limit", type=int, help="use the first so many transcripts")
+    parser.add_argument("--repeats", type=int, default=5, help="rounds (default 5)")
+    parser.add_argument("--vocab-size", type=int, default=32_000, help="default 32000")
+    return parser.parse_args()
+
+
+def _transcripts(path: Path | None) -> Iterator[tuple[str, str]]:
+    if path is None:
+        texts = sentences("en", 5_000, seed=1)
+        yield from ((f"{number:06}", text) for number, text in enumerate(texts))
+        return
+    with gzip.open(path, "rt", encoding="utf-8", newline="") as table:
+        for fields in csv.DictReader(table, delimiter="\t", quoting=csv.QUOTE_NONE):
+            yield fields["id"], fields["text"]
+
+
+def _train(folder: Path, texts: Sequence[str], vocab_size: int) -> None:
+    """Writes what a model folder has of a tokenizer."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_SPLITTER), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size - len(_CONTROLS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.add_special_tokens([AddedToken(text, special=True) for text in _CONTROLS])
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    about = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": "<|im_end|>",
+        "pad_token": "<|endoftext|>",
+        "chat_template": _CHATML,
+        "model_max_length": 4_096,
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(about), encoding="utf-8")
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def _prepare(root: Path, tokenizer: Path, transcripts: Sequence[tuple[str, str]]) -> _Work:
+    config = resolve(
+        {
+            "seed": 1,
+            "output": str(root),
+            "part_size": PART_SIZE,
+            "corpora": [{"kind": "librispeech", "path": "unread"}],
+            "backbone": {"engine": "scripted", "tokenizer": str(tokenizer)},
+            "tasks": {"summary": {"weight": 1.0}},
+            "runner": {"kind": "serial"},
+        },
+        where="benchmark",
+    )
+    asked = [
+        Asked(
+            audio_id=f"librispeech/1.0/train-clean-100/{name}",
+            audio_part=position // PART_SIZE,
+            language="en",
+            prepared=text,
+            split="train",
+            tasks=tuple(_TASKS[(position + i) % len(_TASKS)] for i in range(NUM_TASKS)),
+        )
+        for position, (name, text) in enumerate(transcripts)
+    ]
+    parts = [asked[start : start + PART_SIZE] for start in range(0, len(asked), PART_SIZE)]
+    planner = planner_of(config.model_dump_json())
+    return _Work(
+        parts=parts,
+        texts=[[_render(r.messages) for r in planner.requests(part)[0]] for part in parts],
+        planner=planner,
+        tokenizer=Tokenizer.from_file(str(tokenizer / "tokenizer.json")),
+        dataset=_planned_from(config, parts),
+    )
+
+
+def _render(messages: Sequence[Message]) -> str:
+    turns = "".join(f"<|im_start|>{m.role}\n{m.content}<|im_end|>\n" for m in messages)
+    return f"{turns}<|im_start|>assistant\n"
+
+
+def _planned_from(config: RunConfig, parts: Sequence[Sequence[Asked]]) -> Dataset:
+    """Writes what `plan` reads: audio/ (its clips are empty, plan never reads them) and index/."""
+    dataset = open_dataset(config)
+    identity = identities(dataset.extensions)
+    records = {"ingest": [], "index": []}
+    for number, part in enumerate(parts):
+        for step, table, rows in (
+            ("ingest", "audio", map(_audio_row, part)),
+            ("index", "index", map(_index_row, part)),
+        ):
+            record = write_part(
+                config.output,
+                f"{table}/{part_name(number)}",
+                rows,
+                table=TABLES[table],
+                identity=identity[step],
+            )
+            records[step].append(record)
+    for step, written in records.items():
+        manifest = Manifest(
+            step=step,
+            identity=identity[step],
+            inputs={},
+            parts=tuple(written),
+            counts={},
+            code_version=sllm_data.__version__,
+            extra={str(number): str(number) for number in range(len(parts))},
+        )
+        write_manifest(dataset.manifest_path(step), manifest)
+    return dataset
+
+
+def _audio_row(asked: Asked) -> dict[str, object]:
+    speaker = dict.fromkeys(("id", "gender", "age", "accent", "emotion"))
+    source = dict.fromkeys(("corpus", "version", "licence", "attribution"), "")
+    return {
+        "audio_id": asked.audio_id,
+        "audio": {"bytes": b"", "path": ""},
+        **dict.fromkeys(("sha256", "pcm_sha256", "codec"), ""),
+        **dict.fromkeys(("sampling_rate", "num_channels", "num_samples", "entry"), 1),
+        "duration_s": 1.0,
+        "transcript": asked.prepared,
+        "language": asked.language,
+        "speaker": speaker,
+        "source": source,
+        "extra": "{}",
+    }
+
+
+def _index_row(asked: Asked) -> dict[str, object]:
+    return {
+        "audio_id": asked.audio_id,
+        "audio_part": asked.audio_part,
+        "kept": True,
+        "split": asked.split,
+        "tasks": asked.tasks,
+    }
+
+
+def _report(work: _Work, *, repeats: int, num_transcripts: int) -> None:
+    def on_disk() -> Timing:
+        for written in ("requests", "rejections"):
+            shutil.rmtree(work.dataset.root / written, ignore_errors=True)
+        work.dataset.manifest_path("plan.main").unlink(missing_ok=True)
+        return timed(work.plan_on_disk)
+
+    ways = {
+        "bare encode_batch_fast": lambda: timed(work.bare),
+        "planner, in memory": lambda: timed(work.plan_in_memory),
+        "plan, the step on disk": on_disk,
+    }
+    timings = alternate(ways, repeats=repeats)
+    bare = [t.cpu_s for t in timings["bare encode_batch_fast"]]
+    tokens = sum(
+        len(encoding)
+        for texts in work.texts
+        for encoding in work.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+    )
+    count = work.num_requests
+    print(
+        f"{num_transcripts:,} transcripts x {NUM_TASKS} tasks = {count:,} requests, "
+        f"{tokens / count:.0f} tokens each; {repeats} rounds; target {TARGET_PER_S:,} "
+        "requests/s and core\n"
+    )
+    print(header("way", "requests/s, wall", "requests per CPU second", "CPU time : bare"))
+    for name, runs in timings.items():
+        cpu = [t.cpu_s for t in runs]
+        rates = [count / t.wall_s for t in runs]
+        per_cpu_s = [count / s for s in cpu]
+        print(row(name, spread(rates, 0), spread(per_cpu_s, 0), spread(ratios(cpu, bare))))
+    print(f"\n{machine('tokenizers', 'pyarrow')}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""The Prefect flow: the same steps as tasks, on a real temporary server."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+import yaml
+from prefect.artifacts import Artifact
+from prefect.client.orchestration import get_client
+from prefect.testing.utilities import prefect_test_harness
+
+from flows.build_corpus import build_corpus, main
+from sllm_data.errors import OutputError
+from sllm_data.testbed import write_librispeech
+
+pytestmark = [
+    pytest.mark.prefect,
+    # Prefect's own server code warns on this Python; none of it is ours
+    pytest.mark.filterwarnings("ignore"),
+]
+
+
+@pytest.fixture(scope="module")
+def server():
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture(scope="module")
+def run_yaml(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("flow")
+    write_librispeech(folder / "LibriSpeech", subsets={"train-clean-a": 6}, num_speakers=2, seed=4)
+    path = folder / "run.yaml"
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "seed": 1,
+                "output": str(folder / "dataset"),
+                "corpora": [{"kind": "librispeech", "path": str(folder / "LibriSpeech")}],
+                "backbone": {"engine": "scripted"},
+                "filters": {"wrong_language": False, "copied": False},
+                "runner": {"kind": "serial"},
+            }
+        )
+    )
+    return path
+
+
+async def _task_states() -> list[tuple[str, str]]:
+    async with get_client() as client:
+        runs = await client.read_task_runs()
+    return [(run.name, run.state.name) for run in runs]
+
+
+def test_the_flow_builds_the_dataset_and_publishes_its_figures(server, run_yaml):
+    dataset = build_corpus(run_yaml)
+    artifact = Artifact.get(key="dataset-stats")
+
+    assert (dataset / "README.md").exists()
+    assert "| task" in artifact.data
+
+
+def test_a_step_already_done_is_shown_as_such(server, run_yaml):
+    build_corpus(run_yaml)
+    build_corpus(run_yaml)
+    states = asyncio.run(_task_states())
+
+    assert ("assemble", "Already done") in states
+
+
+def test_a_user_s_mistake_is_one_sentence(server, run_yaml, capsys):
+    build_corpus(run_yaml)
+
+    assert main([str(run_yaml), "--set", "seed=2"]) == 2
+    assert "seed: 1 -> 2" in capsys.readouterr().err
+    assert main([]) == 2
+    assert "usage" in capsys.readouterr().err
+
+
+def test_the_command_prints_the_figures(server, run_yaml, capsys):
+    assert main([str(run_yaml)]) == 0
+    assert "dataset:" in capsys.readouterr().out
+
+
+def test_a_wrong_configuration_is_not_retried(server, run_yaml):
+    build_corpus(run_yaml)
+    with pytest.raises(OutputError, match="another configuration"):
+        build_corpus(run_yaml, ["seed=3"])

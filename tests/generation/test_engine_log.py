@@ -1,0 +1,108 @@
+"""An engine's output goes to a file, and the file tells why the engine failed."""
+
+import logging
+import subprocess
+import sys
+
+import pytest
+
+from sllm_data.generation.engine_log import EngineLog
+
+
+@pytest.fixture
+def log():
+    made = EngineLog()
+    yield made
+    made.release(logging.getLogger("nobody"))
+    made.discard()
+
+
+def test_what_children_write_goes_to_the_file_and_not_to_the_terminal(log, capfd):
+    with log.capture(but_stderr=False):
+        subprocess.run([sys.executable, "-c", "print('from a child')"], check=True)
+    subprocess.run([sys.executable, "-c", "print('afterwards')"], check=True)
+    assert "from a child" in log.path.read_text()
+    assert capfd.readouterr().out == "afterwards\n"
+
+
+def test_a_progress_bar_on_stderr_still_reaches_the_terminal():
+    script = """
+import os, sys
+from sllm_data.generation.engine_log import EngineLog
+log = EngineLog()
+with log.capture(but_stderr=True):
+    print("bar", file=sys.stderr)
+    os.write(2, b"noise")
+print("after", file=sys.stderr)
+print(log.path.read_text())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == "bar\nafter\n"
+    assert done.stdout == "noise\n"
+
+
+def test_a_stream_of_someone_elses_making_is_left_alone(log, capsys):
+    with log.capture(but_stderr=True):
+        print("to the test", file=sys.stderr)
+    assert capsys.readouterr().err == "to the test\n"
+
+
+@pytest.mark.parametrize(
+    ("written", "cause"),
+    [
+        ("ValueError: no memory for the cache\n", "ValueError: no memory for the cache"),
+        (
+            "(EngineCore pid=1) ERROR 11-20 [core.py:1] vllm.x.OddError: first\nKeyError: 'b'\n",
+            "OddError: first",
+        ),
+        (
+            "RuntimeError: Engine core initialization failed. See root cause above.\n",
+            "otherwise",
+        ),
+        (
+            "RuntimeError: early\nRuntimeError: Worker failed with error 'no offset', "
+            "please check the stack trace above for the root cause\n",
+            "no offset",
+        ),
+        ("WARNING: all is well\nError rate: 3\n", "otherwise"),
+        ("", "otherwise"),
+        ("MemoryError: " + "x" * 1000, "MemoryError: " + "x" * 287 + "…"),
+    ],
+)
+def test_the_cause_is_the_first_error_that_is_no_echo_of_another(log, written, cause):
+    log.path.write_text(written)
+    assert log.cause("otherwise") == cause
+
+
+def test_errors_from_before_are_not_the_cause_of_what_comes_later(log):
+    log.path.write_text("ValueError: harmless\n")
+    log.start_anew()
+    assert log.cause("otherwise") == "otherwise"
+
+
+def test_the_hint_names_the_file_where_there_is_something_in_it(log):
+    assert log.hint == ""
+    log.path.write_text("x")
+    assert str(log.path) in log.hint
+
+
+def test_a_logger_writes_to_the_file_until_it_is_released(log, capsys):
+    logger = logging.getLogger("an engine's")
+    logger.propagate = False
+    logger.handlers = [logging.StreamHandler(sys.stdout), logging.NullHandler()]
+    log.adopt(logger)
+    logger.warning("to the file")
+    log.release(logger)
+    logger.warning("to the terminal")
+    assert log.path.read_text() == "to the file\n"
+    assert capsys.readouterr().out == "to the terminal\n"
+
+
+def test_a_discarded_file_is_gone():
+    log = EngineLog()
+    log.release(logging.getLogger("nobody"))
+    log.discard()
+    log.discard()
+    assert not log.path.exists()

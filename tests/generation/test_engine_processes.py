@@ -1,0 +1,139 @@
+"""An engine's processes end with it, and with a parent that had no time to end them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from sllm_data.generation import engine_guard
+from sllm_data.generation.engine_processes import EngineProcesses
+
+SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+NESTED = [
+    sys.executable,
+    "-c",
+    f"import subprocess, time; subprocess.Popen({SLEEP!r}); time.sleep(60)",
+]
+PARENT = f"""
+import subprocess, sys, time
+from sllm_data.generation.engine_processes import EngineProcesses
+older = subprocess.Popen({SLEEP!r})
+processes = EngineProcesses()
+child = subprocess.Popen({NESTED!r})
+time.sleep(1)
+if "settle" in sys.argv:
+    processes.settle()
+print(older.pid, child.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def eventually(claim, timeout_s=10.0) -> bool:
+    deadline = time.monotonic() + timeout_s
+    while not claim() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return claim()
+
+
+def dead(process: psutil.Process) -> bool:
+    return not engine_guard.is_alive(process)
+
+
+@pytest.fixture
+def processes():
+    watched = EngineProcesses()
+    yield watched
+    watched.end()
+
+
+def test_ending_kills_children_and_theirs_but_none_that_were_there_before():
+    with subprocess.Popen(SLEEP) as older:
+        processes = EngineProcesses()
+        with subprocess.Popen(NESTED) as child:
+            nested = psutil.Process(child.pid)
+            assert eventually(nested.children)
+            grandchild = nested.children()[0]
+            processes.settle()
+            assert processes.are_alive()
+            processes.end()
+            assert dead(grandchild)
+            assert child.wait() == -signal.SIGKILL
+        assert older.poll() is None
+        older.kill()
+    assert not psutil.Process().children(recursive=True)
+
+
+def test_a_child_that_dies_is_noticed(processes):
+    with subprocess.Popen(SLEEP) as child:
+        processes.settle()
+        child.kill()
+        assert eventually(lambda: not processes.are_alive())
+
+
+def test_a_child_that_came_after_the_engine_started_is_no_concern_of_it(processes):
+    processes.settle()
+    with subprocess.Popen(SLEEP) as child:
+        child.kill()
+    assert processes.are_alive()
+
+
+def test_ending_twice_or_without_a_guard_is_no_problem():
+    processes = EngineProcesses()
+    processes._guard.kill()
+    processes._guard.wait()
+    processes.settle()
+    processes.end()
+    processes.end()
+
+
+@pytest.mark.parametrize("when", ["starting", "settle"])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_parent_that_is_killed_takes_the_engine_with_it(when, how):
+    command = [sys.executable, "-c", PARENT, when]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        older, child = (psutil.Process(int(pid)) for pid in parent.stdout.readline().split())
+        family = [child, *child.children(recursive=True)]
+        assert len(family) == 2
+        parent.send_signal(how)
+    try:
+        assert eventually(lambda: all(map(dead, family)))
+        assert not dead(older)
+    finally:
+        older.kill()
+
+
+def test_the_guard_leaves_without_killing_when_all_is_done():
+    reading, writing = os.pipe()
+    with subprocess.Popen(SLEEP) as child, open(reading, "rb", buffering=0) as lifeline:
+        os.write(writing, b"settled\ndone\n")
+        engine_guard.guard(os.getpid(), set(), lifeline)
+        assert child.poll() is None
+        child.kill()
+    os.close(writing)
+
+
+def test_the_guard_kills_at_the_end_of_the_lifeline_all_but_the_ignored():
+    reading, writing = os.pipe()
+    os.close(writing)
+    with subprocess.Popen(SLEEP) as ignored, subprocess.Popen(SLEEP) as child:
+        with open(reading, "rb", buffering=0) as lifeline:
+            time.sleep(0.1)
+            left = set(engine_guard.descendants(os.getpid(), {ignored.pid}))
+            assert {process.pid for process in left} == {child.pid}
+            engine_guard.kill(left)
+            engine_guard.guard(os.getpid(), {ignored.pid}, lifeline)
+        assert child.wait() == -signal.SIGKILL
+        assert ignored.poll() is None
+        ignored.kill()
+
+
+def test_the_children_of_a_process_that_is_gone_are_none():
+    with subprocess.Popen(SLEEP) as child:
+        gone = psutil.Process(child.pid)
+        child.kill()
+    assert engine_guard.descendants(gone.pid, set()) == []
+    assert engine_guard.kill({gone}) == []
