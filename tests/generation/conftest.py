@@ -18,7 +18,7 @@ import httpx
 import psutil
 import pytest
 
-from sllm_data.generation import Engine, VllmConfig, start_engine
+from sllm_data.generation import Engine, VllmConfig
 from sllm_data.records import Message, Rejection, Request, Response, Sampling
 
 MakeRequest = Callable[..., Request]
@@ -100,26 +100,6 @@ class Reply:
     wait_s: float = 0.0
 
 
-def answer(text: str | None = "hello", *, prompt_tokens: int = 3, **choice: Any) -> Reply:
-    """A good answer, of either path."""
-    document = {
-        "choices": [
-            {"text": text, "message": {"content": text}, "finish_reason": "stop"} | choice
-        ],
-        "usage": {
-            "prompt_tokens": prompt_tokens,
-            "completion_tokens": len((text or "").split()),
-            "prompt_tokens_details": {"cached_tokens": 1},
-        },
-    }
-    return Reply(content=json.dumps(document).encode())
-
-
-def failure(status: int, message: str, **headers: str) -> Reply:
-    """An error as servers send them."""
-    return Reply(status, json.dumps({"error": {"message": message}}).encode(), headers)
-
-
 class ScriptedServer:
     """A real server on a loopback socket, whose replies a test writes down.
 
@@ -132,14 +112,34 @@ class ScriptedServer:
             content=json.dumps({"data": [{"id": "tiny", "owned_by": "tests"}]}).encode()
         )
         self.version: Reply = Reply(content=b'{"version": "0.99"}')
-        self.script: Callable[[str, dict[str, Any]], Reply] = lambda _path, _body: answer()
-        self.probe: Callable[[str, dict[str, Any]], Reply] = lambda _path, _body: answer()
+        self.script: Callable[[str, dict[str, Any]], Reply] = lambda _path, _body: self.good()
+        self.probe: Callable[[str, dict[str, Any]], Reply] = lambda _path, _body: self.good()
         self.bodies: list[tuple[str, dict[str, Any]]] = []
         self.headers: list[dict[str, str]] = []
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._http.daemon_threads = True
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,))
         self._thread.start()
+
+    @staticmethod
+    def good(text: str | None = "hello", *, prompt_tokens: int = 3, **choice: Any) -> Reply:
+        """A good answer, of either path."""
+        document = {
+            "choices": [
+                {"text": text, "message": {"content": text}, "finish_reason": "stop"} | choice
+            ],
+            "usage": {
+                "prompt_tokens": prompt_tokens,
+                "completion_tokens": len((text or "").split()),
+                "prompt_tokens_details": {"cached_tokens": 1},
+            },
+        }
+        return Reply(content=json.dumps(document).encode())
+
+    @staticmethod
+    def bad(status: int, message: str, **headers: str) -> Reply:
+        """An error as servers send them."""
+        return Reply(status, json.dumps({"error": {"message": message}}).encode(), headers)
 
     @property
     def url(self) -> str:
@@ -194,16 +194,6 @@ class ScriptedServer:
         return Handler
 
 
-@pytest.fixture(scope="session")
-def good() -> Callable[..., Reply]:
-    return answer
-
-
-@pytest.fixture(scope="session")
-def bad() -> Callable[..., Reply]:
-    return failure
-
-
 @pytest.fixture
 def server() -> Iterator[ScriptedServer]:
     with closing(ScriptedServer()) as running:
@@ -223,13 +213,6 @@ def vllm_config(tiny_backbone: Path) -> VllmConfig:
         enforce_eager=True,
         logprobs=True,
     )
-
-
-@pytest.fixture(scope="session")
-def vllm_engine(vllm_config: VllmConfig) -> Iterator[Engine]:
-    """One real engine for the whole session."""
-    with closing(start_engine(vllm_config)) as engine:
-        yield engine
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,7 @@ print(log.path.read_text())
 
 def test_a_stream_of_someone_elses_making_is_left_alone(log, capsys):
     with log.capture(but_stderr=True):
-        print("to the test", file=sys.stderr)
+        sys.stderr.write("to the test\n")
     assert capsys.readouterr().err == "to the test\n"
 
 
@@ -62,8 +62,7 @@ def test_a_stream_of_someone_elses_making_is_left_alone(log, capsys):
             "otherwise",
         ),
         (
-            "RuntimeError: early\nRuntimeError: Worker failed with error 'no offset', "
-            "please check the stack trace above for the root cause\n",
+            "RuntimeError: early\nRuntimeError: Worker failed with error 'no offset', please check",
             "no offset",
         ),
         ("WARNING: all is well\nError rate: 3\n", "otherwise"),

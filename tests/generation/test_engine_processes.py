@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from io import FileIO
 
 import psutil
 import pytest
@@ -50,7 +52,13 @@ def processes():
     watched.end()
 
 
+def children() -> set[int]:
+    """What runs below the tests already: the session's engine, for one."""
+    return {child.pid for child in psutil.Process().children(recursive=True)}
+
+
 def test_ending_kills_children_and_theirs_but_none_that_were_there_before():
+    before = children()
     with subprocess.Popen(SLEEP) as older:
         processes = EngineProcesses()
         with subprocess.Popen(NESTED) as child:
@@ -61,10 +69,10 @@ def test_ending_kills_children_and_theirs_but_none_that_were_there_before():
             assert processes.are_alive()
             processes.end()
             assert dead(grandchild)
-            assert child.wait() == -signal.SIGKILL
+            assert child.poll() is not None
         assert older.poll() is None
         older.kill()
-    assert not psutil.Process().children(recursive=True)
+    assert children() == before
 
 
 def test_a_child_that_dies_is_noticed(processes):
@@ -107,28 +115,39 @@ def test_a_parent_that_is_killed_takes_the_engine_with_it(when, how):
 
 
 def test_the_guard_leaves_without_killing_when_all_is_done():
+    before = children()
     reading, writing = os.pipe()
-    with subprocess.Popen(SLEEP) as child, open(reading, "rb", buffering=0) as lifeline:
+    with subprocess.Popen(SLEEP) as child, FileIO(reading) as lifeline:
         os.write(writing, b"settled\ndone\n")
-        engine_guard.guard(os.getpid(), set(), lifeline)
+        engine_guard.guard(os.getpid(), before, lifeline)
         assert child.poll() is None
         child.kill()
     os.close(writing)
 
 
-def test_the_guard_kills_at_the_end_of_the_lifeline_all_but_the_ignored():
+def test_the_guard_kills_what_it_saw_when_the_lifeline_ends():
+    ignored = children()
     reading, writing = os.pipe()
-    os.close(writing)
-    with subprocess.Popen(SLEEP) as ignored, subprocess.Popen(SLEEP) as child:
-        with open(reading, "rb", buffering=0) as lifeline:
-            time.sleep(0.1)
-            left = set(engine_guard.descendants(os.getpid(), {ignored.pid}))
-            assert {process.pid for process in left} == {child.pid}
-            engine_guard.kill(left)
-            engine_guard.guard(os.getpid(), {ignored.pid}, lifeline)
+    with subprocess.Popen(SLEEP) as child, FileIO(reading) as lifeline:
+        os.write(writing, b"settled\n")
+        threading.Timer(0.5, os.close, (writing,)).start()
+        engine_guard.guard(os.getpid(), ignored, lifeline)
         assert child.wait() == -signal.SIGKILL
-        assert ignored.poll() is None
-        ignored.kill()
+
+
+def test_the_guard_looks_again_and_again_until_the_engine_has_settled():
+    ignored = children()
+    reading, writing = os.pipe()
+    late = []
+    timers = [
+        threading.Timer(0.2, lambda: late.append(subprocess.Popen(SLEEP))),
+        threading.Timer(1.2, os.close, (writing,)),
+    ]
+    for timer in timers:
+        timer.start()
+    with FileIO(reading) as lifeline:
+        engine_guard.guard(os.getpid(), ignored, lifeline)
+    assert late[0].wait() == -signal.SIGKILL
 
 
 def test_the_children_of_a_process_that_is_gone_are_none():
@@ -136,4 +155,6 @@ def test_the_children_of_a_process_that_is_gone_are_none():
         gone = psutil.Process(child.pid)
         child.kill()
     assert engine_guard.descendants(gone.pid, set()) == []
+    assert engine_guard._children(gone) == []
+    assert not engine_guard._is_helper(gone)
     assert engine_guard.kill({gone}) == []

@@ -44,8 +44,8 @@ def started(config):
         engine.close()
 
 
-def test_token_ids_are_sent_where_the_server_counts_them(server, started, make_request, ask, good):
-    server.script = lambda _path, _body: good(
+def test_token_ids_are_sent_where_the_server_counts_them(server, started, make_request, ask):
+    server.script = lambda _path, _body: server.good(
         "well said", token_ids=[8, 9], logprobs={"token_logprobs": [-1.0, -2.0, None]}
     )
     engine = started(logprobs=True)
@@ -69,16 +69,14 @@ def test_token_ids_are_sent_where_the_server_counts_them(server, started, make_r
 
 
 @pytest.mark.parametrize("how", ["refused", "absent", "stumbles", "miscounted"])
-def test_messages_are_sent_where_token_ids_do_not_work(
-    server, started, make_request, ask, good, bad, how
-):
+def test_messages_are_sent_where_token_ids_do_not_work(server, started, make_request, ask, how):
     replies = {
-        "refused": bad(400, "prompt must be a string"),
-        "absent": bad(404, "no such path"),
-        "stumbles": bad(500, "internal error"),
-        "miscounted": good(prompt_tokens=11),
+        "refused": server.bad(400, "prompt must be a string"),
+        "absent": server.bad(404, "no such path"),
+        "stumbles": server.bad(500, "internal error"),
+        "miscounted": server.good(prompt_tokens=11),
     }
-    server.probe = lambda path, _body: good() if path.startswith("chat") else replies[how]
+    server.probe = lambda path, _body: server.good() if path.startswith("chat") else replies[how]
     engine = started(template_kwargs={"enable_thinking": False})
     assert engine.prompt_mode == "messages"
     ask(engine, [make_request(text="hi there")])
@@ -88,19 +86,19 @@ def test_messages_are_sent_where_token_ids_do_not_work(
     assert body["chat_template_kwargs"] == {"enable_thinking": False}
 
 
-def test_messages_are_sent_where_there_is_no_tokenizer(server, started, make_request, ask, good):
-    server.script = lambda _path, _body: good(None, logprobs={"content": [{"logprob": -0.5}]})
+def test_messages_are_sent_where_there_is_no_tokenizer(server, started, make_request, ask):
+    server.script = lambda _path, _body: server.good(
+        None, logprobs={"content": [{"logprob": -0.5}]}
+    )
     engine = started(tokenizer=None, logprobs=True, max_tokens_field="max_completion_tokens")
     response = ask(engine, [make_request(ids=())])["r:main"]
     assert (engine.prompt_mode, response.mean_logprob) == ("messages", -0.5)
     assert server.bodies[0][1]["max_completion_tokens"] == 16
 
 
-def test_a_server_that_does_not_know_return_token_ids_is_asked_without_it(
-    server, started, bad, good
-):
+def test_a_server_that_does_not_know_return_token_ids_is_asked_without_it(server, started):
     server.probe = lambda _path, body: (
-        bad(400, "unknown field") if "return_token_ids" in body else good()
+        server.bad(400, "unknown field") if "return_token_ids" in body else server.good()
     )
     assert started().prompt_mode == "ids"
 
@@ -128,27 +126,27 @@ def test_a_request_without_token_ids_is_rejected_in_ids_mode(started, make_reque
     assert (rejection.reason, rejection.audio_id) == (Reason.REFUSED_BY_ENGINE, "corpus/1/x/r")
 
 
-def test_a_busy_server_is_asked_again_when_it_says(server, started, make_request, ask, bad, good):
-    server.replies(bad(429, "slow down", Retry_After="1"), good("at last"))
+def test_a_busy_server_is_asked_again_when_it_says(server, started, make_request, ask):
+    server.replies(server.bad(429, "slow down", Retry_After="1"), server.good("at last"))
     start = time.monotonic()
     assert ask(started(), [make_request()])["r:main"].text == "at last"
     assert time.monotonic() - start >= 1
 
 
 FAULTS = {
-    "status 500": lambda bad, good: bad(500, "oh"),
-    "status 503": lambda bad, good: bad(503, "loading"),
-    "html": lambda bad, good: _with(good(), content=b"<html>gateway</html>"),
-    "not an answer": lambda bad, good: _with(good(), content=b'{"choices": 3}'),
-    "no choices": lambda bad, good: _with(
-        good(), content=b'{"choices": [], "usage": {"prompt_tokens": 1}}'
+    "status 500": lambda server: server.bad(500, "oh"),
+    "status 503": lambda server: server.bad(503, "loading"),
+    "html": lambda server: _with(server.good(), content=b"<html>gateway</html>"),
+    "not an answer": lambda server: _with(server.good(), content=b'{"choices": 3}'),
+    "no choices": lambda server: _with(
+        server.good(), content=b'{"choices": [], "usage": {"prompt_tokens": 1}}'
     ),
-    "half an answer": lambda bad, good: _with(good(), length=10_000),
-    "nested beyond reason": lambda bad, good: _with(good(), content=b"[" * 100_000),
-    "wrong encoding": lambda bad, good: _with(good(), headers={"content-encoding": "gzip"}),
-    "aborted": lambda bad, good: good(finish_reason="abort"),
-    "silence": lambda bad, good: _with(good(), wait_s=1.0),
-    "endless": lambda bad, good: _with(good(), content=b" " * (33 * 2**20)),
+    "half an answer": lambda server: _with(server.good(), length=10_000),
+    "nested beyond reason": lambda server: _with(server.good(), content=b"[" * 100_000),
+    "wrong encoding": lambda server: _with(server.good(), headers={"content-encoding": "gzip"}),
+    "aborted": lambda server: server.good(finish_reason="abort"),
+    "silence": lambda server: _with(server.good(), wait_s=1.0),
+    "endless": lambda server: _with(server.good(), content=b" " * (33 * 2**20)),
 }
 
 
@@ -159,17 +157,17 @@ def _with(reply, **changes):
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_failed_attempt_is_tried_again(server, started, make_request, ask, bad, good, fault):
-    server.replies(FAULTS[fault](bad, good), good("at last"))
+def test_a_failed_attempt_is_tried_again(server, started, make_request, ask, fault):
+    server.replies(FAULTS[fault](server), server.good("at last"))
     engine = started(request_timeout_s=0.5)
     assert ask(engine, [make_request()])["r:main"].text == "at last"
 
 
 @pytest.mark.parametrize("fault", ["status 500", "html", "half an answer"])
 def test_a_server_that_keeps_failing_ends_the_run_in_one_sentence(
-    server, started, make_request, ask, bad, good, fault
+    server, started, make_request, ask, fault
 ):
-    server.replies(FAULTS[fault](bad, good))
+    server.replies(FAULTS[fault](server))
     engine = started(retries=2)
     with pytest.raises(EngineError, match=r"gave up on r:main after 3 attempts") as caught:
         ask(engine, [make_request()])
@@ -181,11 +179,13 @@ def test_a_server_that_keeps_failing_ends_the_run_in_one_sentence(
         engine.receive()
 
 
-def test_a_refusal_is_a_rejection_and_the_others_go_on(
-    server, started, make_request, ask, bad, good
-):
+def test_a_refusal_is_a_rejection_and_the_others_go_on(server, started, make_request, ask):
     long = "x" * 5_000
-    replies = {"a": bad(400, long), "b": bad(422, "maximum context length is 256"), "c": good()}
+    replies = {
+        "a": server.bad(400, long),
+        "b": server.bad(422, "maximum context length is 256"),
+        "c": server.good(),
+    }
     server.script = lambda _path, body: replies[body["stop"][0]]
     answers = ask(started(), [make_request(name, stop=(name,)) for name in replies])
     assert answers["a:main"].reason is Reason.REFUSED_BY_ENGINE
@@ -194,39 +194,37 @@ def test_a_refusal_is_a_rejection_and_the_others_go_on(
     assert answers["c:main"].text == "hello"
 
 
-def test_an_answer_that_the_server_withheld_is_a_rejection(
-    server, started, make_request, ask, good
-):
-    server.replies(good(finish_reason="content_filter"))
+def test_an_answer_that_the_server_withheld_is_a_rejection(server, started, make_request, ask):
+    server.replies(server.good(finish_reason="content_filter"))
     rejection = ask(started(), [make_request()])["r:main"]
     assert isinstance(rejection, Rejection)
     assert "content_filter" in rejection.detail
 
 
-def test_a_refusal_in_plain_text_keeps_its_words(server, started, make_request, ask, good):
-    server.replies(_with(good(), status=400, content=b"no thanks"))
+def test_a_refusal_in_plain_text_keeps_its_words(server, started, make_request, ask):
+    server.replies(_with(server.good(), status=400, content=b"no thanks"))
     assert ask(started(), [make_request()])["r:main"].detail == "no thanks"
 
 
 def test_a_missing_right_ends_the_run_at_once_and_names_the_variable(
-    server, started, make_request, ask, bad
+    server, started, make_request, ask
 ):
-    server.replies(bad(401, "bad key"))
+    server.replies(server.bad(401, "bad key"))
     engine = started(api_key_env="MY_KEY")
     with pytest.raises(EngineError, match=r"status 401: bad key; set MY_KEY"):
         ask(engine, [make_request()])
     assert len(server.bodies) == 1
 
 
-def test_a_model_that_goes_away_ends_the_run_at_once(server, started, make_request, ask, bad):
-    server.replies(bad(404, "unloaded"))
+def test_a_model_that_goes_away_ends_the_run_at_once(server, started, make_request, ask):
+    server.replies(server.bad(404, "unloaded"))
     with pytest.raises(EngineError, match=r"status 404: unloaded; check backbone.base_url"):
         ask(started(), [make_request()])
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
-def test_a_server_that_shows_no_models_stops_the_start(server, config, bad, status):
-    server.models = bad(status, "no")
+def test_a_server_that_shows_no_models_stops_the_start(server, config, status):
+    server.models = server.bad(status, "no")
     with pytest.raises(EngineError, match=f"status {status}: no"):
         start_engine(config())
 
@@ -253,8 +251,8 @@ def test_no_server_at_all_stops_the_start_in_time(config, server):
     assert time.monotonic() - start < 5
 
 
-def test_a_server_that_takes_no_request_stops_the_start_with_its_words(server, config, bad):
-    server.probe = lambda _path, _body: bad(400, "temperature is fixed")
+def test_a_server_that_takes_no_request_stops_the_start_with_its_words(server, config):
+    server.probe = lambda _path, _body: server.bad(400, "temperature is fixed")
     with pytest.raises(EngineError, match=r"with ids or messages .* temperature is fixed"):
         start_engine(config())
     with pytest.raises(EngineError, match=r"with ids for"):
@@ -262,20 +260,20 @@ def test_a_server_that_takes_no_request_stops_the_start_with_its_words(server, c
 
 
 @pytest.mark.parametrize("content", [b"{}", b"nothing"])
-def test_a_first_answer_that_is_none_is_tried_again_and_given_up(server, config, good, content):
-    server.probe = lambda _path, _body: _with(good(), content=content)
+def test_a_first_answer_that_is_none_is_tried_again_and_given_up(server, config, content):
+    server.probe = lambda _path, _body: _with(server.good(), content=content)
     with pytest.raises(EngineError, match=r"gave up on a first request after 2 attempts"):
         start_engine(config(retries=1))
 
 
-def test_a_first_request_without_the_right_stops_the_start(server, config, bad):
-    server.probe = lambda _path, _body: bad(403, "not for you")
+def test_a_first_request_without_the_right_stops_the_start(server, config):
+    server.probe = lambda _path, _body: server.bad(403, "not for you")
     with pytest.raises(EngineError, match=r"status 403: not for you"):
         start_engine(config())
 
 
-def test_a_server_that_sends_elsewhere_stops_the_start(server, config, good):
-    server.models = _with(good(), status=307, headers={"location": "http://other/"})
+def test_a_server_that_sends_elsewhere_stops_the_start(server, config):
+    server.models = _with(server.good(), status=307, headers={"location": "http://other/"})
     with pytest.raises(EngineError, match=r"status 307 to 'http://other/'"):
         start_engine(config())
 
@@ -285,9 +283,9 @@ def test_a_base_url_that_no_client_takes_stops_the_start(config):
         start_engine(config(base_url="http://localhost:port/v1"))
 
 
-def test_answers_come_in_the_order_in_which_they_are_ready(server, started, make_request, good):
+def test_answers_come_in_the_order_in_which_they_are_ready(server, started, make_request):
     server.script = lambda _path, body: _with(
-        good(), wait_s=0.5 if body["stop"] == ["slow"] else 0.0
+        server.good(), wait_s=0.5 if body["stop"] == ["slow"] else 0.0
     )
     engine = started()
     for name in ("slow", "fast"):
@@ -299,10 +297,10 @@ def test_answers_come_in_the_order_in_which_they_are_ready(server, started, make
 
 
 def test_the_key_comes_from_the_environment_and_stays_out_of_errors(
-    server, started, monkeypatch, make_request, ask, bad
+    server, started, monkeypatch, make_request, ask
 ):
     monkeypatch.setenv("OPENAI_API_KEY", "secret-1")
-    server.replies(bad(403, "no"))
+    server.replies(server.bad(403, "no"))
     with pytest.raises(EngineError) as caught:
         ask(started(), [make_request()])
     assert server.headers[0]["Authorization"] == "Bearer secret-1"
@@ -329,9 +327,9 @@ def test_a_proxy_for_the_outer_world_is_not_used_on_this_machine(started, monkey
 
 
 def test_nothing_in_flight_returns_at_once_and_slow_answers_after_a_while(
-    server, started, make_request, good
+    server, started, make_request
 ):
-    server.script = lambda _path, _body: _with(good(), wait_s=1.5)
+    server.script = lambda _path, _body: _with(server.good(), wait_s=1.5)
     engine = started()
     assert engine.receive() == []
     engine.submit(make_request())
@@ -339,8 +337,8 @@ def test_nothing_in_flight_returns_at_once_and_slow_answers_after_a_while(
     assert len(engine.receive()) == 1
 
 
-def test_closing_drops_what_is_in_flight_and_may_be_done_twice(server, config, make_request, good):
-    server.script = lambda _path, _body: _with(good(), wait_s=3.0)
+def test_closing_drops_what_is_in_flight_and_may_be_done_twice(server, config, make_request):
+    server.script = lambda _path, _body: _with(server.good(), wait_s=3.0)
     start = time.monotonic()
     with closing(start_engine(config())) as engine:
         engine.submit(make_request())
