@@ -25,18 +25,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from inputs import dataset_before_plan
 from measuring import Timing, alternate, header, machine, ratios, row, spread, timed
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-import sllm_data
-from sllm_data.config import RunConfig, resolve
+from sllm_data.config import resolve
 from sllm_data.files import shipped_folder
 from sllm_data.prompting.pools import load_pools
 from sllm_data.records import Message
-from sllm_data.shards import TABLES, Manifest, part_name, write_manifest, write_part
 from sllm_data.steps.context import planner_of
-from sllm_data.steps.dataset import Dataset, open_dataset
-from sllm_data.steps.identities import identities
+from sllm_data.steps.dataset import Dataset
 from sllm_data.steps.plan import plan
 from sllm_data.steps.planner import Asked, Planner
 from sllm_data.steps.progress import Progress
@@ -191,72 +189,13 @@ def _prepare(root: Path, tokenizer: Path, transcripts: Sequence[tuple[str, str]]
         texts=[[_render(r.messages) for r in planner.requests(part)[0]] for part in parts],
         planner=planner,
         tokenizer=Tokenizer.from_file(str(tokenizer / "tokenizer.json")),
-        dataset=_planned_from(config, parts),
+        dataset=dataset_before_plan(config, parts),
     )
 
 
 def _render(messages: Sequence[Message]) -> str:
     turns = "".join(f"<|im_start|>{m.role}\n{m.content}<|im_end|>\n" for m in messages)
     return f"{turns}<|im_start|>assistant\n"
-
-
-def _planned_from(config: RunConfig, parts: Sequence[Sequence[Asked]]) -> Dataset:
-    """Writes what `plan` reads: audio/ (its clips are empty, plan never reads them) and index/."""
-    dataset = open_dataset(config)
-    identity = identities(dataset.extensions)
-    records = {"ingest": [], "index": []}
-    for number, part in enumerate(parts):
-        for step, table, rows in (
-            ("ingest", "audio", map(_audio_row, part)),
-            ("index", "index", map(_index_row, part)),
-        ):
-            record = write_part(
-                config.output,
-                f"{table}/{part_name(number)}",
-                rows,
-                table=TABLES[table],
-                identity=identity[step],
-            )
-            records[step].append(record)
-    for step, written in records.items():
-        manifest = Manifest(
-            step=step,
-            identity=identity[step],
-            inputs={},
-            parts=tuple(written),
-            counts={},
-            code_version=sllm_data.__version__,
-            extra={str(number): str(number) for number in range(len(parts))},
-        )
-        write_manifest(dataset.manifest_path(step), manifest)
-    return dataset
-
-
-def _audio_row(asked: Asked) -> dict[str, object]:
-    speaker = dict.fromkeys(("id", "gender", "age", "accent", "emotion"))
-    source = dict.fromkeys(("corpus", "version", "licence", "attribution"), "")
-    return {
-        "audio_id": asked.audio_id,
-        "audio": {"bytes": b"", "path": ""},
-        **dict.fromkeys(("sha256", "pcm_sha256", "codec"), ""),
-        **dict.fromkeys(("sampling_rate", "num_channels", "num_samples", "entry"), 1),
-        "duration_s": 1.0,
-        "transcript": asked.prepared,
-        "language": asked.language,
-        "speaker": speaker,
-        "source": source,
-        "extra": "{}",
-    }
-
-
-def _index_row(asked: Asked) -> dict[str, object]:
-    return {
-        "audio_id": asked.audio_id,
-        "audio_part": asked.audio_part,
-        "kept": True,
-        "split": asked.split,
-        "tasks": asked.tasks,
-    }
 
 
 def _report(work: _Work, *, repeats: int, num_transcripts: int) -> None:

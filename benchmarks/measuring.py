@@ -38,7 +38,7 @@ def alternate(
     """Runs all ways in turn, `repeats` times, each second round backwards."""
     timings: dict[str, list[Timing]] = {name: [] for name in ways}
     for number in range(repeats):
-        order = list(ways) if number % 2 == 0 else list(reversed(ways))
+        order = list(ways)[:: -1 if number % 2 else 1]
         for name in order:
             timings[name].append(ways[name]())
     return timings

@@ -15,12 +15,12 @@ from pathlib import Path
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.runtime import flow_run, task_run
 from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run, task_run
 from prefect.states import Completed
 
 from sllm_data.config import RunConfig, load_config
-from sllm_data.errors import EngineError, SllmDataError
+from sllm_data.errors import EngineError, RejectedError, SllmDataError
 from sllm_data.reporting import as_text, collect_stats
 from sllm_data.steps import Progress, StepReport, run_step, step_names
 
@@ -107,7 +107,7 @@ def main(arguments: list[str]) -> int:
         output = build_corpus(Path(named[0]), overrides, extend="--extend" in arguments)
     except SllmDataError as error:
         sys.stderr.write(f"error: {error}\n")
-        return 2
+        return 1 if isinstance(error, RejectedError) else 2
     sys.stdout.write(f"{as_text(collect_stats(output))}\ndataset: {output}\n")
     return 0
 

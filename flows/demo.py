@@ -18,7 +18,7 @@ from pathlib import Path
 import yaml
 
 from flows.build_corpus import build_corpus
-from sllm_data.errors import SllmDataError
+from sllm_data.errors import RejectedError, SllmDataError
 from sllm_data.reporting import as_text, collect_stats, first_samples
 from sllm_data.testbed import write_common_voice, write_librispeech, write_random_backbone
 
@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
         dataset = build_corpus(config)
     except SllmDataError as error:
         sys.stderr.write(f"error: {error}\n")
-        return 2
+        return 1 if isinstance(error, RejectedError) else 2
     _say(f"4. the dataset {dataset}, after {time.monotonic() - start:,.0f} s\n")
     _say(as_text(collect_stats(dataset)))
     for sample in first_samples(dataset, 1):

@@ -6,10 +6,10 @@ sentence on standard error; 130 stopped by Ctrl-C.
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sllm_data import __version__
-from sllm_data.config import RunConfig, load_config
+from sllm_data.config import document_schema, load_config
 from sllm_data.doctor import Check, examine
 from sllm_data.errors import RejectedError, SllmDataError
 from sllm_data.files import shipped_folder
@@ -49,7 +49,9 @@ Overrides = Annotated[
 Extend = Annotated[
     bool, typer.Option("--extend", help="add corpora, tasks or utterances to a finished dataset")
 ]
-Turn = Annotated[str, typer.Option("--pass", help="restore, main or judge")]
+Turn = Annotated[
+    Literal["restore", "main", "judge"], typer.Option("--pass", help="restore, main or judge")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 PoolFolders = Annotated[
     list[Path] | None, typer.Option("--pools", help="a folder of pools of your own; repeat it")
@@ -82,7 +84,7 @@ def run(
 ) -> None:
     """Makes a dataset, or finishes one that was interrupted."""
     loaded = load_config(config, overrides or ())
-    for report in run_all(loaded, Progress(_err), extend=extend):
+    for report in run_all(loaded, _progress(), extend=extend):
         _say(report, as_json=as_json)
     if not as_json:
         _out.print(as_text(collect_stats(loaded.output)), markup=False)
@@ -95,7 +97,7 @@ def _one_step(
     loaded = load_config(config, overrides or ())
     names = ["candidates", "ingest"] if name == "ingest" else [name]
     for step in names:
-        _say(run_step(loaded, step, Progress(_err), extend=extend), as_json=as_json)
+        _say(run_step(loaded, step, _progress(), extend=extend), as_json=as_json)
 
 
 @app.command()
@@ -161,8 +163,8 @@ def schema(
     what: Annotated[str, typer.Argument(help="config or tables")] = "config",
 ) -> None:
     """Prints the JSON Schema of run.yaml, or the description of a dataset's tables."""
-    documents = {
-        "config": RunConfig.model_json_schema,
+    documents: dict[str, Callable[[], dict[str, Any]]] = {  # Any: JSON
+        "config": document_schema,
         "tables": lambda: {name: as_table(table) for name, table in TABLES.items()},
     }
     if what not in documents:
@@ -254,6 +256,10 @@ def lint(pools: PoolFolders = None) -> None:
     if findings:
         raise typer.Exit(1)
     _out.print("all pools are clean")
+
+
+def _progress() -> Progress:
+    return Progress(_err if _err.is_terminal else None)
 
 
 def _pools(folders: list[Path] | None) -> Pools:

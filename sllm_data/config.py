@@ -35,6 +35,7 @@ from sllm_data.prompting.config import PromptConfig
 from sllm_data.prompting.yaml_file import read_yaml
 from sllm_data.runners.config import RunnerConfig
 from sllm_data.sampling.config import DrawConfig, SplitConfig, TaskConfig
+from sllm_data.sampling.quotas import MAX_TASKS
 from sllm_data.seeding import hash128
 
 Document = dict[str, Any]  # Any: a YAML document before pydantic has checked it
@@ -93,6 +94,11 @@ class RunConfig(BaseModel):
         json_schema_extra=_OPERATIONAL,
     )
 
+    @property
+    def recipe_name(self) -> str:
+        """The recipe's name, also where it was given as a path."""
+        return Path(self.recipe).stem if self.recipe.endswith((".yaml", ".yml")) else self.recipe
+
     @field_validator("tasks")
     @classmethod
     def _something_to_ask(cls, tasks: dict[str, TaskConfig]) -> dict[str, TaskConfig]:
@@ -104,6 +110,9 @@ class RunConfig(BaseModel):
     def _train_has_tasks(self) -> Self:
         if all(task.held_out or task.weight == 0 for task in self.tasks.values()):
             raise ValueError("at least one task with a weight must not be held out")
+        asked = sum(task.weight > 0 for task in self.tasks.values())
+        if self.draw.mode == "quota" and asked > MAX_TASKS:
+            raise ValueError(f"quotas must be over at most {MAX_TASKS} tasks, got {asked}")
         return self
 
 
@@ -206,7 +215,8 @@ def _index(values: list[Any], name: str) -> int:
 def _sentence(error: ValidationError) -> str:
     """Words the first problem: which field, what it must be, what was found."""
     problems = error.errors()
-    first = problems[0]
+    # a misspelt key makes the right one missing: it is the one to tell
+    first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
     at = ".".join(str(part) for part in first["loc"] if part not in _TAGS) or "the document"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     if first["type"] == "extra_forbidden":
@@ -219,7 +229,11 @@ def _sentence(error: ValidationError) -> str:
     if first["type"] == "union_tag_not_found":
         tag = str(first["ctx"]["discriminator"]).strip("'")
         return f"{at}.{tag} must be given{more}"
-    rule = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "union_tag_invalid":
+        tag = str(first["ctx"]["discriminator"]).strip("'")
+        known_tags = first["ctx"]["expected_tags"].replace("'", "")
+        return f"{at}.{tag} must be one of {known_tags}, got {first['ctx']['tag']!r}{more}"
+    rule = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     found = "" if isinstance(first["input"], dict) else f", got {_SHORT.repr(first['input'])}"
     return f"{at}: {rule}{found}{more}"
 

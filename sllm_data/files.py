@@ -108,7 +108,8 @@ def output_lock(output: Path) -> Iterator[None]:
         handle = (output / ".lock").open("a+")
     except OSError as error:
         raise OutputError(
-            f"{output}: the output folder must be writable: {error.strerror or error}"
+            f"{output}: the output must be a folder that can be written, found: "
+            f"{error.strerror or error}; choose another output"
         ) from error
     with handle:
         try:
@@ -117,5 +118,10 @@ def output_lock(output: Path) -> Iterator[None]:
             raise OutputError(
                 f"{output}: another run is writing this folder; wait for it to end or stop "
                 "it, then run the same command again"
+            ) from error
+        except OSError as error:
+            raise OutputError(
+                f"{output}: the file system must support locks (flock), found: "
+                f"{error.strerror or error}; choose an output on another one"
             ) from error
         yield

@@ -178,13 +178,13 @@ def test_a_set_that_is_nested_beyond_measure_is_refused(run_yaml):
         ({"corpora": [{"path": "x"}]}, "corpora.0.kind must be given"),
         ({"backbone": {}}, "backbone.engine must be given"),
         ({"backbone": {"engine": "vllm"}}, "backbone.model must be given"),
-        ({"seed": -1}, "seed: Input should be greater than or equal to 0, got -1"),
-        ({"seed": None}, "seed: Input should be a valid integer, got None"),
+        ({"seed": -1}, "seed: must be greater than or equal to 0, got -1"),
+        ({"seed": None}, "seed: must be a valid integer, got None"),
         ({"corpora": []}, "corpora: Tuple should have at least 1 item"),
         ({"max_rejected_fraction": float("nan")}, "max_rejected_fraction: "),
         (
             {"tasks": {"intent": {"weight": float("inf")}}},
-            "tasks.intent.weight: Input should be a finite number, got inf",
+            "tasks.intent.weight: must be a finite number, got inf",
         ),
         ({"splits": {"test": 0.7, "validation": 0.7}}, "splits: validation + test must be below"),
         (

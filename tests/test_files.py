@@ -231,7 +231,7 @@ def test_the_lock_is_free_again_after_an_exception(tmp_path):
 def test_an_output_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(OutputError, match="the output folder must be writable"),
+        pytest.raises(OutputError, match="the output must be a folder that can be written"),
         output_lock(tmp_path / "file"),
     ):
         pass

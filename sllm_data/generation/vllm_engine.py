@@ -72,7 +72,7 @@ class VllmEngine:
         self._log = log
         self._processes = processes
         self._inbox: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
-        self._results: queue.SimpleQueue[Answer | Exception] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[Answer | str] = queue.SimpleQueue()
         self._in_flight = 0
         self._last_news = time.monotonic()
         self._failure: EngineError | None = None
@@ -104,7 +104,10 @@ class VllmEngine:
                 log.discard()
                 raise
             cause = log.cause(f"{type(error).__name__}: {error}")
-            raise EngineError(f"{config.model}: vLLM can't start: {cause}{log.hint}") from error
+            hint = log.hint
+            if not hint:
+                log.discard()
+            raise EngineError(f"{config.model}: vLLM can't start: {cause}{hint}") from error
         log.start_anew()
         if not verbose:
             log.adopt(_LOGGER)
@@ -173,15 +176,15 @@ class VllmEngine:
         self._log.release(_LOGGER)
         if not self._failure:
             self._log.discard()
-        del core, self._engine
         with warnings.catch_warnings():
             # vLLM leaves its sockets' context to the garbage collector, which warns
             warnings.simplefilter("ignore", ResourceWarning)
+            del core, self._engine
             gc.collect()
 
-    def _taken(self, result: Answer | Exception) -> Answer:
-        if isinstance(result, Exception):
-            raise self._failed(f"{type(result).__name__}: {result}") from result
+    def _taken(self, result: Answer | str) -> Answer:
+        if isinstance(result, str):
+            raise self._failed(result)
         return result
 
     def _check_alive(self) -> None:
@@ -210,7 +213,8 @@ class VllmEngine:
                             request = running.pop(output.request_id)
                             self._results.put(_response(request, output))
         except Exception as error:  # noqa: BLE001 - raised again in the caller's thread
-            self._results.put(error)
+            # its words only: its traceback would keep vLLM and its sockets alive
+            self._results.put(f"{type(error).__name__}: {error}")
 
     def _new_requests(self, *, wait: bool) -> Iterator[Request]:
         while wait or not self._inbox.empty():

@@ -1,11 +1,22 @@
 """What the author of a run chooses about wordings, templates and transcripts."""
 
+import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 _IDENTITY: dict[str, Any] = {"change": "identity"}  # Any: JSON, as pydantic wants it
+
+
+def _shares(shares: dict[str, float]) -> dict[str, float]:
+    for name, share in shares.items():
+        if not (math.isfinite(share) and share > 0):
+            raise ValueError(f"the share of {name!r} must be above 0, got {share!r}")
+    return shares
+
+
+Shares = Annotated[dict[str, float], Field(min_length=1), AfterValidator(_shares)]
 
 
 class PromptConfig(BaseModel):
@@ -13,21 +24,20 @@ class PromptConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    templates: dict[str, float] = Field(
+    templates: Shares = Field(
         {"instruction_first": 1.0},
-        min_length=1,
         description="prompt templates with their shares: a name in prompts/ or a path; "
         "`content_first` puts the speech before the instruction",
         json_schema_extra=_IDENTITY,
     )
     pools: tuple[Path, ...] = Field(
         (),
-        description="folders with pools of your own; they add to and override the shipped ones",
-        json_schema_extra=_IDENTITY,
+        description="folders with pools of your own; they add to and override the shipped ones. "
+        "The folders may move; what is in them is part of what the rows depend on",
+        json_schema_extra={"change": "operational"},
     )
-    instruction_languages: dict[str, float] = Field(
+    instruction_languages: Shares = Field(
         {"en": 1.0},
-        min_length=1,
         description="languages of the wordings with their shares; `utterance` is the speech's "
         "own language where a pool has it, else English",
         json_schema_extra=_IDENTITY,

@@ -1,6 +1,6 @@
 """How many processes work on parts; free to change between runs of one dataset."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,6 +17,6 @@ class RunnerConfig(BaseModel):
         description="serial: in this process; processes: parts side by side",
         json_schema_extra=_OPERATIONAL,
     )
-    workers: int | Literal["auto"] = Field(
+    workers: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         "auto", description="processes; auto: one per core", json_schema_extra=_OPERATIONAL
     )

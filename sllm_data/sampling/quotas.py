@@ -20,7 +20,7 @@ import numpy.typing as npt
 from sllm_data.seeding import uniform
 
 Masks = npt.NDArray[np.int64]
-_MAX_TASKS = 62  # a set of tasks is kept as the bits of one signed 64-bit integer
+MAX_TASKS = 62  # a set of tasks is kept as the bits of one signed 64-bit integer
 
 
 def largest_remainder(total: int, weights: Mapping[str, float]) -> dict[str, int]:
@@ -65,8 +65,8 @@ def assign_quotas(
         int64 array of shape (utterances,): the tasks of each.
     """
     tasks = sorted(weights)
-    if len(tasks) > _MAX_TASKS:
-        raise ValueError(f"quotas must be over at most {_MAX_TASKS} tasks, got {len(tasks)}")
+    if len(tasks) > MAX_TASKS:
+        raise ValueError(f"quotas must be over at most {MAX_TASKS} tasks, got {len(tasks)}")
     quotas = largest_remainder(sum(counts), weights)
     left = [quotas[name] for name in tasks]
     may = np.asarray(eligible, np.int64)

@@ -37,6 +37,8 @@ class Manifest:
     counts: Mapping[str, Mapping[str, int]]
     """Totals by kind of count: rows, tasks, reasons, tokens."""
     code_version: str
+    extension: int = 0
+    """Which extension of the dataset it was last written for; 0 is the first run."""
     schema_version: int = SCHEMA_VERSION
     extra: Mapping[str, str] = field(default_factory=dict)
     """Facts that the step learnt and later steps need, such as digests of files it used."""

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from sllm_data.config import RunConfig
@@ -37,18 +38,35 @@ def answer_parts(
 
     def opened() -> Iterator[OpenPart]:
         for number in numbers:
-            yield _open(root, job, number)
+            part = _open(root, job, number)
+            watch(sum("reused_from" in answer for answer in part.known()), Throughput())
+            yield part
 
+    parts = opened()
+    first = _first_to_ask(parts, lambda part: commit(_commit(root, job, part, {})))
+    if first is None:
+        return Throughput()
     with closing(start_engine(config.backbone)) as engine:
         mark = _engine_columns(engine)
         feeder = Feeder(
             engine,
-            opened(),
+            chain([first], parts),
             commit=lambda part: commit(_commit(root, job, part, mark)),
             watch=watch,
         )
         feeder.run()
     return feeder.throughput
+
+
+def _first_to_ask(
+    parts: Iterator[OpenPart], commit: Callable[[OpenPart], None]
+) -> OpenPart | None:
+    """Commits parts until one has a question; an engine is started only for that one."""
+    for part in parts:
+        if not part.is_complete:
+            return part
+        commit(part)
+    return None
 
 
 def _open(root: Path, job: Job, number: int) -> OpenPart:

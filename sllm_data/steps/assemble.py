@@ -15,7 +15,7 @@ from sllm_data.shards import TABLES, part_name, read_part, write_part
 from sllm_data.steps.answers import answer_to
 from sllm_data.steps.context import planner_of
 from sllm_data.steps.dataset import Dataset
-from sllm_data.steps.identities import identities
+from sllm_data.steps.expected import expected_identity
 from sllm_data.steps.parts import Counts, Records, Step, StepReport, finish_parts, write_rejections
 from sllm_data.steps.plan import balance
 from sllm_data.steps.planner import Planner
@@ -52,7 +52,7 @@ def assemble(dataset: Dataset, progress: Progress) -> StepReport:
     step = Step(
         name="assemble",
         folders=("rejections/assemble", "samples"),
-        identity=identities(dataset.extensions)["assemble"],
+        identity=expected_identity(dataset, "assemble"),
         inputs=("ingest", "plan.main", "generate.main", *(("generate.judge",) if judged else ())),
     )
     numbers = sorted(int(number) for number in dataset.finished("index").extra)
@@ -210,7 +210,7 @@ def _count(planner: Planner, response: Response) -> int:
 def _provenance(planner: Planner, request: Request, row: Row, answered: Row) -> Provenance:
     _, pool = planner.instruction_of(request)
     return Provenance(
-        recipe=planner.config.recipe,
+        recipe=planner.config.recipe_name,
         kind=planner.config.kind,
         pool_sha256=pool.sha256,
         template_sha256=planner.templates[request.variant].sha256,

@@ -54,7 +54,7 @@ def write_card(dataset: Dataset) -> None:
     body = _TEXT.format(
         name=dataset.root.resolve().name,
         corpora=", ".join(dict.fromkeys(corpus.kind for corpus in dataset.config.corpora)),
-        recipe=dataset.config.recipe,
+        recipe=dataset.config.recipe_name,
         model=dataset.finished("plan.main").extra["model"] or dataset.config.backbone.engine,
         rows=rows,
         clips=clips,

@@ -1,13 +1,13 @@
 """What a worker process loads once per configuration: pools, templates, the renderer."""
 
 from functools import lru_cache
-from pathlib import Path
 
 from sllm_data.chat import ChatRenderer
 from sllm_data.config import RunConfig
 from sllm_data.files import shipped_folder
 from sllm_data.prompting.pools import Pools, load_pools
 from sllm_data.prompting.templates import Template, load_template
+from sllm_data.steps.dataset import model_name
 from sllm_data.steps.planner import Backbone, Planner
 
 RESTORE_TEMPLATE = "restore"
@@ -60,16 +60,6 @@ def backbone_of(config: RunConfig) -> Backbone:
         numeric_mode=backbone.numeric_mode,
         renderer=renderer,
     )
-
-
-def model_name(model: str) -> str:
-    """Returns a model's name without the folders of this machine.
-
-    >>> model_name("Qwen/Qwen2.5-7B-Instruct")
-    'Qwen/Qwen2.5-7B-Instruct'
-    """
-    path = Path(model)
-    return path.name if path.is_dir() else model
 
 
 @lru_cache(maxsize=2)

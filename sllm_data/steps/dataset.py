@@ -16,7 +16,7 @@ from sllm_data.config import RunConfig, differences, identity_hash, identity_of,
 from sllm_data.errors import OutputError, ShardError
 from sllm_data.files import write_text
 from sllm_data.shards import SCHEMA_VERSION, Manifest, part_name, read_manifest
-from sllm_data.steps.identities import identities
+from sllm_data.steps.identities import step_of_field
 
 Document = dict[str, Any]  # Any: plain YAML values
 
@@ -112,6 +112,11 @@ def read_run_document(root: Path) -> Document | None:
 
 def _identity(config: RunConfig) -> Document:
     identity = identity_of(config)
+    identity["recipe"] = config.recipe_name
+    for field in ("model", "tokenizer"):
+        if isinstance(name := identity["backbone"].get(field), str):
+            # a model folder may move: what is in it goes into the request keys
+            identity["backbone"][field] = model_name(name)
     # a task that is never asked is no part of what the rows depend on
     identity["tasks"] = {
         name: identity_of(task) for name, task in config.tasks.items() if task.weight > 0
@@ -124,8 +129,8 @@ def _continued(
 ) -> tuple[Document, ...]:
     extensions = tuple(stored["extensions"])
     changed = differences(extensions[-1], identity)
-    if not changed:
-        return extensions
+    if not any(_has_begun(root, line) for line in changed):
+        return (*extensions[:-1], identity)
     refused = [line for line in changed if not _is_growth(line, extensions[-1], identity)]
     if refused or not extend:
         remedy = (
@@ -137,12 +142,28 @@ def _continued(
             f"{root}: holds a dataset of another configuration; {'; '.join(changed)}; {remedy}"
         )
     last = read_manifest(root / "manifest/assemble.json")
-    if last is None or last.identity != identities(extensions)["assemble"]:
+    if last is None or last.extension != len(extensions) - 1:
         raise OutputError(
             f"{root}: must be finished before it can be extended; run it with the "
             "configuration in its run.yaml first"
         )
     return (*extensions, identity)
+
+
+_MAIN_TABLES = {
+    "candidates": "candidates",
+    "ingest": "audio",
+    "index": "index",
+    "plan": "requests",
+    "generate": "responses",
+    "assemble": "samples",
+}
+
+
+def _has_begun(root: Path, changed: str) -> bool:
+    """Whether the step that a changed field belongs to has written a part already."""
+    step = step_of_field(changed.partition(":")[0].partition(".")[0])
+    return any(root.glob(f"{_MAIN_TABLES[step]}/**/part-*.parquet"))
 
 
 def _is_growth(line: str, old: Document, new: Document) -> bool:
@@ -180,3 +201,13 @@ def _write_run_document(dataset: Dataset) -> None:
     path = dataset.root / "run.yaml"
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         write_text(path, text)
+
+
+def model_name(model: str) -> str:
+    """Returns a model's name without the folders of this machine.
+
+    >>> model_name("Qwen/Qwen2.5-7B-Instruct")
+    'Qwen/Qwen2.5-7B-Instruct'
+    """
+    path = Path(model)
+    return path.name if path.is_dir() else model

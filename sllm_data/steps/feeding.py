@@ -33,6 +33,10 @@ class OpenPart:
     """By request_id: answers of the engine, and rows that were known beforehand."""
     rejections: list[Rejection] = field(default_factory=list)
 
+    def known(self) -> list[Row]:
+        """The rows that were known before any engine was asked."""
+        return [answer for answer in self.answers.values() if not isinstance(answer, Response)]
+
     @property
     def is_complete(self) -> bool:
         """Whether every request has an answer or a rejection."""

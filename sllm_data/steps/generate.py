@@ -4,16 +4,17 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
+from sllm_data.chat.loading import locate
 from sllm_data.config import RunConfig
+from sllm_data.errors import ModelError
 from sllm_data.files import write_text
 from sllm_data.shards import read_footer
 from sllm_data.steps.answering import Job, Watch, answer_parts
 from sllm_data.steps.dataset import Dataset
+from sllm_data.steps.expected import expected_identity
 from sllm_data.steps.feeding import Throughput
 from sllm_data.steps.gpu_workers import answer_in_workers, worker_devices
-from sllm_data.steps.identities import identities
 from sllm_data.steps.parts import Records, Step, StepReport, finish_parts
-from sllm_data.steps.plan import plan_identity
 from sllm_data.steps.progress import Progress
 from sllm_data.steps.reuse import prepare_reuse
 
@@ -34,7 +35,7 @@ def generate(dataset: Dataset, turn: str, progress: Progress) -> StepReport:
     step = Step(
         name=f"generate.{turn}",
         folders=(f"rejections/generate.{turn}", f"responses/{turn}"),
-        identity=identities(dataset.extensions)["generate"] + plan_identity(dataset, turn)[:8],
+        identity=expected_identity(dataset, f"generate.{turn}"),
         inputs=(f"plan.{turn}",),
     )
     numbers = sorted(int(number) for number in dataset.finished("index").extra)
@@ -42,6 +43,7 @@ def generate(dataset: Dataset, turn: str, progress: Progress) -> StepReport:
     def make(missing: Sequence[int]) -> Iterator[Records]:
         if not missing:
             return
+        _check_revision(dataset, turn)
         job = Job(
             turn=turn,
             document=dataset.config.model_dump_json(),
@@ -54,7 +56,8 @@ def generate(dataset: Dataset, turn: str, progress: Progress) -> StepReport:
             yield from _answer(
                 job, missing, throughput, lambda rows, now: bar.advance(rows, now.note())
             )
-        _write_summary(dataset, turn, throughput)
+        if throughput.responses:
+            _write_summary(dataset, turn, throughput)
 
     return finish_parts(dataset, step, numbers, make)
 
@@ -70,6 +73,20 @@ def _answer(
     done: list[Records] = []
     throughput.add(answer_parts(job, iter(missing), commit=done.append, watch=watch))
     yield from done
+
+
+def _check_revision(dataset: Dataset, turn: str) -> None:
+    """A model folder that changed since its prompts were planned would answer as another model."""
+    backbone = dataset.config.backbone
+    if backbone.tokenizer_source is None:
+        return
+    _, now = locate(backbone.tokenizer_source, revision=backbone.tokenizer_revision)
+    planned = dataset.finished(f"plan.{turn}").extra["revision"]
+    if planned not in ("", now):
+        raise ModelError(
+            f"{backbone.tokenizer_source}: must be the model that plan.{turn} was made for "
+            f"(revision {planned}), found {now}; put it back, or choose another output"
+        )
 
 
 def _num_generated(dataset: Dataset, turn: str, number: int) -> int:

@@ -18,6 +18,15 @@ _OF_STEP = {
 }
 
 
+def step_of_field(field: str) -> str:
+    """Returns the first step whose rows depend on a field of the configuration.
+
+    >>> step_of_field("filters")
+    'assemble'
+    """
+    return next(step for step, fields in _OF_STEP.items() if field in fields)
+
+
 def identities(extensions: Sequence[Document]) -> dict[str, str]:
     """Returns the identity of each step for the last of a dataset's extensions."""
     document = extensions[-1]

@@ -23,7 +23,7 @@ from sllm_data.records import IndexRow, Reason, Rejection
 from sllm_data.sampling import split_of_speaker
 from sllm_data.shards import TABLES, PartRecord, part_name, read_part, write_part
 from sllm_data.steps.dataset import Dataset
-from sllm_data.steps.identities import identities
+from sllm_data.steps.expected import expected_identity
 from sllm_data.steps.parts import Records, Step, StepReport, finish_parts, write_rejections
 from sllm_data.steps.tasks import Admitted, TaskChooser
 
@@ -39,12 +39,12 @@ def index(dataset: Dataset) -> StepReport:
     step = Step(
         name="index",
         folders=("rejections/index", "index"),
-        identity=identities(dataset.extensions)["index"],
+        identity=expected_identity(dataset, "index"),
         inputs=("ingest",),
     )
     old = dataset.manifest("index")
     first = sum(part.file.startswith("index/") for part in old.parts) if old else 0
-    if old is not None and old.identity == step.identity:
+    if old is not None and old.extension == dataset.extension:
         return finish_parts(dataset, step, range(first), lambda _: ())
     plans = _plans(dataset, first)
 

@@ -16,7 +16,7 @@ from sllm_data.records import Candidate, Rejection, Source, Speaker, Utterance
 from sllm_data.runners import map_parts
 from sllm_data.shards import TABLES, PartRecord, part_name, read_part, write_part
 from sllm_data.steps.dataset import Dataset
-from sllm_data.steps.identities import identities
+from sllm_data.steps.expected import expected_identity
 from sllm_data.steps.parts import Records, Step, StepReport, finish_parts, write_rejections
 from sllm_data.steps.progress import Progress
 
@@ -40,7 +40,7 @@ def ingest(dataset: Dataset, progress: Progress) -> StepReport:
     step = Step(
         name="ingest",
         folders=("rejections/ingest", "audio"),
-        identity=identities(dataset.extensions)["ingest"],
+        identity=expected_identity(dataset, "ingest"),
         inputs=("candidates",),
     )
     parts = dataset.finished("candidates").parts

@@ -13,7 +13,7 @@ rejections. Memory does not grow with the size of a corpus.
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -25,7 +25,7 @@ from sllm_data.records import Candidate, Reason, Rejection
 from sllm_data.seeding import uniform
 from sllm_data.shards import TABLES, Column, PartRecord, Table, part_name, write_part
 from sllm_data.steps.dataset import Dataset
-from sllm_data.steps.identities import identities
+from sllm_data.steps.expected import expected_identity
 from sllm_data.steps.parts import Records, Step, StepReport, finish_parts, write_rejections
 
 Row = Mapping[str, Any]  # Any: values of the candidates table
@@ -55,11 +55,11 @@ def list_candidates(dataset: Dataset) -> StepReport:
     step = Step(
         name="candidates",
         folders=("rejections/candidates", "candidates"),
-        identity=identities(dataset.extensions)["candidates"],
+        identity=expected_identity(dataset, "candidates"),
         inputs=(),
     )
     old = dataset.manifest("candidates")
-    if old is not None and old.identity == step.identity:
+    if old is not None and old.extension == dataset.extension:
         numbers = range(sum(part.file.startswith("candidates/") for part in old.parts))
         return finish_parts(dataset, step, numbers, lambda _: ())
     first = sum(part.file.startswith("candidates/") for part in old.parts) if old else 0
@@ -76,7 +76,7 @@ def list_candidates(dataset: Dataset) -> StepReport:
         extra=lambda _: listing.counts,
     )
     shutil.rmtree(dataset.work, ignore_errors=True)
-    return report
+    return replace(report, parts_done=len(by_part), parts_kept=first)
 
 
 class _Listing:

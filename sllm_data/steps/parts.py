@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import sllm_data
-from sllm_data.errors import OutputError, RejectedError
+from sllm_data.errors import OutputError, RejectedError, ShardError
 from sllm_data.records import Rejection
 from sllm_data.shards import (
     TABLES,
@@ -24,6 +24,7 @@ from sllm_data.shards import (
     write_part,
 )
 from sllm_data.steps.dataset import Dataset
+from sllm_data.steps.expected import expected_identity
 
 Records = tuple[PartRecord, ...]
 Counts = Mapping[str, Mapping[str, int]]
@@ -84,9 +85,10 @@ def finish_parts(
         RejectedError: More rows were rejected than `max_rejected_fraction` allows.
         OutputError: A part on disk was made under another configuration.
     """
-    inputs = {name: dataset.finished(name).digest() for name in step.inputs}
+    inputs = {name: _input(dataset, name) for name in step.inputs}
     old = dataset.manifest(step.name)
-    if old is not None and old.identity == step.identity and old.inputs == inputs:
+    if old is not None and old.extension == dataset.extension:
+        _check_same(dataset, step, old, inputs)
         return _report(step, old.parts, done=0, kept=len(numbers))
     committed = {} if old is None else {record.file: record for record in old.parts}
     missing = [k for k in numbers if not _is_done(dataset, step, k, committed)]
@@ -105,10 +107,41 @@ def finish_parts(
         parts=parts,
         counts=counts,
         code_version=sllm_data.__version__,
+        extension=dataset.extension,
         extra=dict(extra(counts)) if extra else {},
     )
     write_manifest(dataset.manifest_path(step.name), manifest)
     return _report(step, parts, done=len(missing), kept=len(numbers) - len(missing))
+
+
+def _input(dataset: Dataset, name: str) -> str:
+    """Digest of a finished input of this extension, made with what is configured now."""
+    manifest = dataset.finished(name)
+    if manifest.extension != dataset.extension:
+        raise ShardError(f"{dataset.root}: the step {name} must be extended first")
+    if manifest.identity != expected_identity(dataset, name):
+        raise OutputError(_edited(dataset, name))
+    return manifest.digest()
+
+
+def _check_same(dataset: Dataset, step: Step, old: Manifest, inputs: Mapping[str, str]) -> None:
+    if old.identity != step.identity:
+        raise OutputError(_edited(dataset, step.name))
+    changed = sorted(name for name, digest in inputs.items() if old.inputs.get(name) != digest)
+    if changed:
+        raise OutputError(
+            f"{dataset.root}: {changed[0]} was made anew after {step.name} had read it; delete "
+            f"{step.folders[-1]}/, rejections/{step.name}/ and manifest/{step.name}.json and "
+            "run it again"
+        )
+
+
+def _edited(dataset: Dataset, name: str) -> str:
+    return (
+        f"{dataset.root}: {name} was made with other wordings or templates than those that "
+        "are there now; put the old files back, or choose another output (reuse: takes over "
+        "every response whose prompt is the same)"
+    )
 
 
 def _is_done(

@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sllm_data.config import RunConfig, identity_hash
+from sllm_data.config import RunConfig
 from sllm_data.prompting.preparation import check_restored, prepare
 from sllm_data.records import Reason, Rejection, Request
 from sllm_data.runners import map_parts
 from sllm_data.shards import TABLES, part_name, read_part, write_part
-from sllm_data.steps.context import planner_of, pools_of, templates_of
+from sllm_data.steps.context import planner_of
 from sllm_data.steps.dataset import Dataset
-from sllm_data.steps.identities import identities
+from sllm_data.steps.expected import expected_identity
 from sllm_data.steps.parts import Counts, Records, Step, StepReport, finish_parts, write_rejections
 from sllm_data.steps.planner import Asked, Planner
 from sllm_data.steps.progress import Progress
@@ -54,7 +54,7 @@ def plan(dataset: Dataset, turn: str, progress: Progress) -> StepReport:
     step = Step(
         name=f"plan.{turn}",
         folders=(f"rejections/plan.{turn}", f"requests/{turn}"),
-        identity=plan_identity(dataset, turn),
+        identity=expected_identity(dataset, f"plan.{turn}"),
         inputs=_inputs(dataset, turn),
     )
     audio_parts = dataset.finished("index").extra
@@ -96,14 +96,6 @@ def _model_of(dataset: Dataset, turn: str, numbers: Sequence[int]) -> dict[str, 
     return dict.fromkeys(columns, "")
 
 
-def plan_identity(dataset: Dataset, turn: str) -> str:
-    """Hash of all that a pass's requests depend on, the text of pools and templates included."""
-    config = dataset.config
-    pools = [[pool.task, pool.language, pool.sha256] for pool in pools_of(config)]
-    templates = {name: template.sha256 for name, template in templates_of(config).items()}
-    return identity_hash(identities(dataset.extensions)["plan"], turn, pools, templates)
-
-
 def balance(weights: dict[str, float], counts: Counts) -> dict[str, dict[str, float]]:
     """How far the requests are from the weights: shares asked, in rows and in prompt tokens."""
     rows, tokens = counts.get("tasks", {}), counts.get("prompt_tokens", {})
@@ -129,8 +121,9 @@ def _inputs(dataset: Dataset, turn: str) -> tuple[str, ...]:
 
 @contextmanager
 def _without_collector() -> Iterator[None]:
-    """Pauses the collector of reference cycles: a part makes none, and has it search for them
-    among a million objects, which takes a seventh of the time.
+    """Pauses the collector of reference cycles, which takes a seventh of planning's time.
+
+    A part makes no cycles to speak of, and so many objects that the search never rests.
     """
     was_on = gc.isenabled()
     gc.disable()

@@ -168,7 +168,7 @@ class Planner:
         )
         sample_id = hash128(
             row.audio_id,
-            config.recipe,
+            config.recipe_name,
             config.kind,
             name,
             task_params,

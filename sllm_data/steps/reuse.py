@@ -24,7 +24,7 @@ def prepare_reuse(dataset: Dataset, turn: str) -> Path | None:
     Raises:
         OutputError: One of them is no dataset.
     """
-    older = [_checked(folder) for folder in dataset.config.reuse]
+    older = [checked_dataset(folder) for folder in dataset.config.reuse]
     if not older:
         return None
     target = dataset.work / "reuse" / turn
@@ -62,7 +62,12 @@ def reused_rows(folder: Path | None, number: int) -> dict[str, Row]:
     return found
 
 
-def _checked(folder: Path) -> Path:
+def checked_dataset(folder: Path) -> Path:
+    """Returns the folder of an older dataset that has responses.
+
+    Raises:
+        OutputError: It has none.
+    """
     if read_run_document(folder) is None or not any(folder.glob("responses/*/part-*.parquet")):
         raise OutputError(f"reuse: {folder} must be a dataset with responses, found none there")
     return folder

@@ -71,7 +71,9 @@ def response_from(row: Row) -> Response:
 def response_row(response: Response) -> dict[str, Any]:
     """Writes the columns of responses/ that the response itself knows."""
     row: dict[str, Any] = {name: getattr(response, name) for name in _RESPONSE_FIELDS}
-    return row | {"token_ids": response.token_ids}
+    # a server's JSON may hold half a surrogate pair, which no UTF-8 file can
+    text = response.text.encode("utf-8", "replace").decode()
+    return row | {"text": text, "token_ids": response.token_ids}
 
 
 def sample_row(sample: Sample) -> dict[str, Any]:

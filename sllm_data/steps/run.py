@@ -17,6 +17,7 @@ from sllm_data.steps.ingest import ingest
 from sllm_data.steps.listing import list_candidates
 from sllm_data.steps.parts import StepReport
 from sllm_data.steps.plan import plan
+from sllm_data.steps.preflight import check_inputs
 from sllm_data.steps.progress import Progress
 
 
@@ -66,6 +67,8 @@ def run_all(
 
 def _run(dataset: Dataset, name: str, progress: Progress) -> StepReport:
     start = time.monotonic()
+    if name == "candidates" and dataset.manifest(name) is None:
+        check_inputs(dataset.config)
     report = _steps(dataset, progress)[name]()
     if name == "assemble":
         write_card(dataset)

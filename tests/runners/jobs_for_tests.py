@@ -17,11 +17,6 @@ def pid_of(_: int) -> int:
     return os.getpid()
 
 
-def late_if_even(number: int) -> int:
-    time.sleep(0.3 if number % 2 == 0 else 0.0)
-    return number
-
-
 def fail_at_3(number: int) -> int:
     if number == 3:
         raise CorpusError("row 3 can't be read")
