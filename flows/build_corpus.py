@@ -17,7 +17,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run, task_run
-from prefect.states import Completed
+from prefect.states import Completed, Failed
 
 from sllm_data.config import RunConfig, load_config
 from sllm_data.errors import EngineError, RejectedError, SllmDataError
@@ -39,14 +39,7 @@ def _flow_name() -> str:
 
 
 def _is_worth_a_retry(_task: object, _run: object, state: State) -> bool:
-    """An engine may come back; a wrong configuration stays wrong."""
-    try:
-        state.result()
-    except EngineError:
-        return True
-    except (SllmDataError, Exception):  # noqa: BLE001 - it is raised again by Prefect itself
-        return False
-    return False
+    return isinstance(state.result(raise_on_failure=False), EngineError)
 
 
 @task(
@@ -56,9 +49,18 @@ def _is_worth_a_retry(_task: object, _run: object, state: State) -> bool:
     retry_condition_fn=_is_worth_a_retry,
     cache_policy=NO_CACHE,
 )
-def run_one_step(config: RunConfig, name: str, *, extend: bool) -> State[StepReport]:
-    """Runs one step; a step that was done before shows as `Already done`."""
-    report = run_step(config, name, Progress(None), extend=extend)
+def run_one_step(
+    config: RunConfig, name: str, *, extend: bool
+) -> State[StepReport | SllmDataError]:
+    """Runs one step; a step that was done before shows as `Already done`.
+
+    What goes wrong becomes a failed state with its sentence, without a traceback in the log;
+    an engine may come back, so only its failures are retried.
+    """
+    try:
+        report = run_step(config, name, Progress(None), extend=extend)
+    except SllmDataError as error:
+        return Failed(message=str(error), data=error)
     get_run_logger().info(
         "%s: %d rows, %d rejected, %d parts made, %d kept",
         name,
@@ -87,7 +89,9 @@ def build_corpus(
     """
     config = load_config(config_path, overrides or ())
     for name in step_names(config):
-        run_one_step(config, name, extend=extend)
+        state = run_one_step(config, name, extend=extend, return_state=True)
+        if state.is_failed():
+            return state  # type: ignore[return-value] # Prefect fails the flow with it
     create_markdown_artifact(
         key="dataset-stats",
         markdown=f"# {config.output}\n\n{as_text(collect_stats(config.output))}",

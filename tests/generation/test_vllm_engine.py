@@ -14,13 +14,8 @@ import pytest
 
 from sllm_data.errors import EngineError, ModelError
 from sllm_data.generation import VllmConfig, start_engine
-from sllm_data.generation.vllm_engine import (
-    _environment,
-    check_gpus,
-    check_version,
-    installed,
-    settle,
-)
+from sllm_data.generation.vllm_engine import check_gpus
+from sllm_data.generation.vllm_start import check_version, environment, installed, settle
 from sllm_data.records import Reason
 
 pytestmark = pytest.mark.filterwarnings("default")  # vLLM's imports warn
@@ -296,11 +291,11 @@ def test_the_environment_is_set_for_the_start_only_and_the_users_own_values_win(
     monkeypatch.setenv("VLLM_LOGGING_LEVEL", "DEBUG")
     monkeypatch.delenv("VLLM_CPU_KVCACHE_SPACE", raising=False)
     monkeypatch.delenv("VLLM_BATCH_INVARIANT", raising=False)
-    with _environment(config(kv_cache_gib=3), on_cpu=True, verbose=False):
+    with environment(config(kv_cache_gib=3), on_cpu=True, verbose=False):
         assert os.environ["VLLM_CPU_KVCACHE_SPACE"] == "3"
         assert os.environ["VLLM_LOGGING_LEVEL"] == "DEBUG"
     assert "VLLM_CPU_KVCACHE_SPACE" not in os.environ
-    with _environment(config(determinism="strict"), on_cpu=False, verbose=False):
+    with environment(config(determinism="strict"), on_cpu=False, verbose=False):
         assert os.environ["VLLM_BATCH_INVARIANT"] == "1"
 
 
