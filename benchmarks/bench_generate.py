@@ -9,9 +9,9 @@ generate  the step's own loop: reads parts of requests/, feeds the engine across
 
 Each way runs in a process of its own, in turn. Time counts from the moment when the engine
 has started: for bare around the call, for generate from there to the last part under its
-final name, and opening the first part, which comes before. The model is the testbed's: 4 layers, hidden size 256, random
-weights, so the steps of the engine are short and what is around them weighs much more than
-with a real model.
+final name, and opening the first part, which comes before. The model is the testbed's: 4
+layers, hidden size 256, random weights, so the steps of the engine are short and what is
+around them weighs much more than with a real model.
 """
 
 import argparse

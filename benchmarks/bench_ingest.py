@@ -51,10 +51,11 @@ def main() -> None:
         seconds = _write_corpus(folder, _sources(options.flac, folder), options.num_clips)
         cores = len(os.sched_getaffinity(0))
         size = sum(path.stat().st_size for path in _files(folder))
+        kind = "synthetic" if options.flac is None else "recorded"
         print(
             f"{options.num_clips:,} clips, {seconds / 3600:.1f} h, {size / 2**20:,.0f} MiB of "
-            f"FLAC ({'synthetic' if options.flac is None else 'recorded'} speech); parts of {options.part_size}; {cores} "
-            f"processes; {options.repeats} rounds; target {TARGET:g} of the bare loop\n"
+            f"FLAC ({kind} speech); parts of {options.part_size}; {cores} processes; "
+            f"{options.repeats} rounds; target {TARGET:g} of the bare loop\n"
         )
         _measure(folder, options, cores)
 

@@ -39,7 +39,10 @@ def _flow_name() -> str:
 
 
 def _is_worth_a_retry(_task: object, _run: object, state: State) -> bool:
-    return isinstance(state.result(raise_on_failure=False), EngineError)
+    found = state.data
+    while isinstance(found, State):  # Prefect wraps the state that the task returned
+        found = found.data
+    return isinstance(found, EngineError)
 
 
 @task(

@@ -7,10 +7,11 @@ import pytest
 import yaml
 from prefect.artifacts import Artifact
 from prefect.client.orchestration import get_client
+from prefect.states import Failed
 from prefect.testing.utilities import prefect_test_harness
 
-from flows.build_corpus import build_corpus, main
-from sllm_data.errors import OutputError
+from flows.build_corpus import _is_worth_a_retry, build_corpus, main
+from sllm_data.errors import EngineError, OutputError
 from sllm_data.testbed import write_librispeech
 
 pytestmark = [
@@ -86,3 +87,11 @@ def test_a_wrong_configuration_is_not_retried(server, run_yaml):
     build_corpus(run_yaml)
     with pytest.raises(OutputError, match="another configuration"):
         build_corpus(run_yaml, ["seed=3"])
+
+
+def test_only_an_engine_s_failure_is_worth_a_retry():
+    def wrapped(error: Exception) -> bool:
+        return _is_worth_a_retry(None, None, Failed(data=Failed(data=error)))
+
+    assert wrapped(EngineError("the server is down"))
+    assert not wrapped(OutputError("the disk is full"))
