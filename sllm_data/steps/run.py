@@ -1,5 +1,6 @@
 """run: all steps of a recipe in their order; each returns at once where it is done."""
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -72,6 +73,7 @@ def _run(dataset: Dataset, name: str, progress: Progress) -> StepReport:
     report = _steps(dataset, progress)[name]()
     if name == "assemble":
         write_card(dataset)
+        shutil.rmtree(dataset.work, ignore_errors=True)
     return replace(report, seconds=time.monotonic() - start)
 
 
