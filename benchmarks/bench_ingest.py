@@ -37,15 +37,16 @@ from sllm_data.testbed import write_librispeech
 
 TARGET = 0.8
 _SMALL, _REST = "train-small", "train-rest"
-_NUM_SMALL = 200
+_NUM_SMALL = 1_000
+_NUM_SPOKEN = 200
 _CHAPTER = 50  # clips
 _FIRST_READER = 9_001
 
 
 def main() -> None:
     options = _options()
-    if options.num_clips <= 2 * _NUM_SMALL:
-        raise SystemExit(f"--num-clips must be above {2 * _NUM_SMALL}, got {options.num_clips}")
+    if options.num_clips <= _NUM_SMALL:
+        raise SystemExit(f"--num-clips must be above {_NUM_SMALL:,}, got {options.num_clips:,}")
     with tempfile.TemporaryDirectory(prefix="sllm-data-bench-", dir=options.scratch) as scratch:
         folder = Path(scratch)
         seconds = _write_corpus(folder, _sources(options.flac, folder), options.num_clips)
@@ -66,8 +67,8 @@ def _options() -> argparse.Namespace:
     )
     speech = os.environ.get("SLLM_REAL_SPEECH")
     parser.add_argument("--flac", type=Path, default=Path(speech) if speech else None)
-    parser.add_argument("--num-clips", type=int, default=3_000, help="default 3000")
-    parser.add_argument("--part-size", type=int, default=100, help="default 100")
+    parser.add_argument("--num-clips", type=int, default=4_000, help="default 4000")
+    parser.add_argument("--part-size", type=int, default=500, help="default 500")
     parser.add_argument("--repeats", type=int, default=5, help="rounds (default 5)")
     parser.add_argument("--scratch", type=Path, help="where to put corpus and dataset")
     return parser.parse_args()
@@ -75,7 +76,7 @@ def _options() -> argparse.Namespace:
 
 def _sources(flac: Path | None, folder: Path) -> list[Path]:
     if flac is None:
-        write_librispeech(folder / "testbed", subsets={"train": _NUM_SMALL}, seed=1)
+        write_librispeech(folder / "testbed", subsets={"train": _NUM_SPOKEN}, seed=1)
         flac = folder / "testbed"
     found = sorted(flac.rglob("*.flac"))
     if not found:

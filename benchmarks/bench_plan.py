@@ -89,7 +89,7 @@ def main() -> None:
     options = _options()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # per core
     transcripts = list(_transcripts(options.transcripts))[: options.limit]
-    folder = Path(tempfile.gettempdir()) / f"sllm-data-bench-tokenizer-{options.vocab_size}"
+    folder = Path(tempfile.gettempdir()) / f"sllm-data-bench-{options.vocab_size}-{_AS_IT_IS}"
     if not (folder / "tokenizer.json").exists():
         _train(folder, [text for _, text in transcripts], options.vocab_size)
     with tempfile.TemporaryDirectory(prefix="sllm-data-bench-") as scratch:

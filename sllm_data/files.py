@@ -89,7 +89,9 @@ def inside(root: Path, relative: str) -> Path | None:
     path = root / relative
     try:
         resolved_root, resolved = root.resolve(), path.resolve()
-    except (OSError, RuntimeError, ValueError):  # a circle of links, or no file name at all
+    except RuntimeError:  # before Python 3.13, on a circle of links: it leads nowhere at all
+        return path
+    except (OSError, ValueError):  # no file name at all
         return None
     return path if resolved.is_relative_to(resolved_root) else None
 

@@ -178,16 +178,17 @@ def test_a_path_that_is_given_back_never_leaves_the_root(tree, pieces):
         "//etc/passwd",
         "out",
         "up/secret",
-        "loop",
         "a\x00b",
         "\ud800",
     ],
 )
-def test_paths_that_lead_outside_or_nowhere_are_none(tree, relative):
+def test_paths_that_lead_outside_are_none(tree, relative):
     assert inside(tree, relative) is None
 
 
-@pytest.mark.parametrize("relative", ["a", "a/new.flac", "a/../a/x", "same/x", "up/root/a", "..."])
+@pytest.mark.parametrize(
+    "relative", ["a", "a/new.flac", "a/../a/x", "same/x", "up/root/a", "loop", "..."]
+)
 def test_paths_that_stay_inside_are_kept_as_they_are_named(tree, relative):
     assert inside(tree, relative) == tree / relative
 

@@ -80,10 +80,7 @@ def stays_inside(root: Path, relative: str) -> Path | None:
     """
     if _is_plain_path(root, relative):
         return root / relative
-    try:
-        return inside(root, relative)
-    except RuntimeError:  # pathlib before 3.13 on a loop of links, which leads nowhere at all
-        return root / relative
+    return inside(root, relative)
 
 
 def _is_plain_path(root: Path, relative: str) -> bool:

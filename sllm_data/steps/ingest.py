@@ -4,7 +4,7 @@ import functools
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -21,6 +21,10 @@ from sllm_data.steps.parts import Records, Step, StepReport, finish_parts, write
 from sllm_data.steps.progress import Progress
 
 Row = Mapping[str, Any]  # Any: values of the audio table
+
+_COLUMNS = TABLES["audio"].names(without=("audio", "speaker", "source", "extra"))
+_SPEAKER = tuple(Speaker.__dataclass_fields__)
+_SOURCE = tuple(Source.__dataclass_fields__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,12 +111,10 @@ def _candidate_of(fields: dict[str, Any]) -> Candidate:
 
 
 def _row_of(utterance: Utterance, content: bytes, *, name: str) -> Row:
-    row = {
-        column: getattr(utterance, column) for column in TABLES["audio"].names(without=("audio",))
-    }
+    row: dict[str, Any] = {column: getattr(utterance, column) for column in _COLUMNS}
     return row | {
         "audio": {"bytes": content, "path": name},
-        "speaker": asdict(utterance.speaker),
-        "source": asdict(utterance.source),
+        "speaker": {name: getattr(utterance.speaker, name) for name in _SPEAKER},
+        "source": {name: getattr(utterance.source, name) for name in _SOURCE},
         "extra": json.dumps(dict(utterance.extra), sort_keys=True, ensure_ascii=False),
     }
