@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
 import zipfile
 from pathlib import Path
@@ -167,9 +168,12 @@ def test_both_builds_share_one_torch_that_torchaudio_is_linked_to():
 
 def test_this_environment_is_the_pinned_one():
     cpu, gpu = (pins_of(name) for name in PINS)
+    # only what .venv itself holds: a library that was imported before this test may have put
+    # a folder with copies of its own on the path
+    folder = sysconfig.get_path("purelib")
     installed = {
         canonicalize_name(each.name): each.version.partition("+")[0]
-        for each in importlib.metadata.distributions()
+        for each in importlib.metadata.distributions(path=[folder])
     }
     pins = gpu if "vllm" in installed else cpu
     differing = {
