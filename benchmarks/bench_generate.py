@@ -31,7 +31,7 @@ from measuring import header, machine, ratios, row, spread
 
 from sllm_data.config import RunConfig, resolve
 from sllm_data.generation.config import VllmConfig
-from sllm_data.generation.vllm_engine import installed, settle
+from sllm_data.generation.vllm_start import installed, settle
 from sllm_data.shards import part_name, read_part
 from sllm_data.steps.answering import Job, answer_parts
 from sllm_data.steps.feeding import Throughput
@@ -135,7 +135,9 @@ def _in_process(way: str, folder: Path) -> _Run:
             part.unlink()
     command = [sys.executable, __file__, "--way", way, "--folder", str(folder)]
     subprocess.run(command, check=True)
-    return _Run(**json.loads((folder / "run.json").read_text(encoding="utf-8")))
+    run = _Run(**json.loads((folder / "run.json").read_text(encoding="utf-8")))
+    print(f"{way}: {run.work_s:.2f} s, engine start {run.start_s:.1f} s", file=sys.stderr)
+    return run
 
 
 def _configured(folder: Path) -> tuple[RunConfig, list[int]]:
