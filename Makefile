@@ -8,6 +8,7 @@ UV_VERSION := 0.13.8
 export HF_HUB_OFFLINE ?= 1
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 export TOKENIZERS_PARALLELISM ?= false
+export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS ?= 120
 export PYTHON ACCEL UV_VERSION
 # a fresh environment keeps what it compiles: without that, every start costs seconds more
 unexport PYTHONDONTWRITEBYTECODE
