@@ -1,0 +1,30 @@
+"""`make demo`: the whole pipeline on a corpus of its own, by the flow, with the real engine."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from sllm_data.reporting import collect_stats
+
+pytestmark = [pytest.mark.engine, pytest.mark.prefect]
+
+
+def test_the_demo_makes_a_dataset_and_shows_it(tmp_path):
+    said = subprocess.run(
+        [sys.executable, "-m", "flows.demo", str(tmp_path / "demo")],
+        capture_output=True,
+        text=True,
+        check=False,
+        # as in the Makefile: the tests before may have left the machine busy
+        env=os.environ | {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120"},
+    )
+    assert said.returncode == 0, said.stderr
+    stats = collect_stats(tmp_path / "demo/dataset")
+
+    assert stats.rows["samples"] > 100
+    assert set(stats.languages) == {"en", "de"}
+    assert "one sample:" in said.stdout
+    assert f"dataset     {tmp_path}/demo/dataset" in said.stdout
+    assert "Traceback" not in said.stderr
