@@ -21,6 +21,12 @@ def expected_identity(dataset: Dataset, name: str) -> str:
     if step in ("candidates", "ingest", "index"):
         return own
     config = dataset.config
-    pools = [[pool.task, pool.language, pool.sha256] for pool in pools_of(config)]
+    # a pool that is never asked from is no part of what the rows depend on
+    languages = frozenset(config.prompts.instruction_languages)
+    pools = [
+        [pool.task, pool.language, pool.sha256]
+        for pool in pools_of(config)
+        if pool.task in config.tasks and ("utterance" in languages or pool.language in languages)
+    ]
     templates = {key: template.sha256 for key, template in templates_of(config).items()}
     return identity_hash(own, turn, pools, templates)
