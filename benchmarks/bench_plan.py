@@ -33,7 +33,7 @@ from sllm_data.config import resolve
 from sllm_data.files import shipped_folder
 from sllm_data.prompting.pools import load_pools
 from sllm_data.records import Message
-from sllm_data.steps.context import planner_of
+from sllm_data.steps.context import planner_of, sources_of
 from sllm_data.steps.dataset import Dataset
 from sllm_data.steps.plan import plan
 from sllm_data.steps.planner import Asked, Planner
@@ -183,7 +183,7 @@ def _prepare(root: Path, tokenizer: Path, transcripts: Sequence[tuple[str, str]]
         for position, (name, text) in enumerate(transcripts)
     ]
     parts = [asked[start : start + PART_SIZE] for start in range(0, len(asked), PART_SIZE)]
-    planner = planner_of(config.model_dump_json())
+    planner = planner_of(config.model_dump_json(), sources_of(config))
     return _Work(
         parts=parts,
         texts=[[_render(r.messages) for r in planner.requests(part)[0]] for part in parts],

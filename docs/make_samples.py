@@ -121,6 +121,8 @@ STRUCTS = {
             "mean_logprob": "of the response's tokens",
             "judge_score": "1 to 5",
             "verdict": "`kept`, or `truncated` where it was kept with that mark",
+            "role_marker": "whether the transcript holds a role marker of the chat template "
+            "that is plain text (`USER:`); missing where control tokens begin the turns",
         },
     ),
 }

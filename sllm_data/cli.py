@@ -5,6 +5,7 @@ sentence on standard error; 130 stopped by Ctrl-C.
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -16,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sllm_data import __version__
+from sllm_data import __version__, cli_trust
 from sllm_data.config import document_schema, load_config
 from sllm_data.doctor import Check, examine
 from sllm_data.errors import RejectedError, SllmDataError
@@ -36,6 +37,9 @@ app = typer.Typer(
 )
 pools_app = typer.Typer(help="Instruction pools: list, show, check.", no_args_is_help=True)
 app.add_typer(pools_app, name="pools")
+app.command()(cli_trust.validate)
+app.command()(cli_trust.diff)
+app.command()(cli_trust.replay)
 
 _out = Console(highlight=False, soft_wrap=True)
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -72,6 +76,24 @@ def main() -> None:
     except SllmDataError as error:
         _err.print(f"error: {error}", markup=False)
         sys.exit(2)
+    except OSError as error:
+        if not _stdout_is_lost():
+            raise
+        why = error.strerror or error
+        _err.print(f"error: standard output can't be written: {why}; make room", markup=False)
+        sys.exit(2)
+
+
+def _stdout_is_lost() -> bool:
+    """Whether standard output takes no more; from then on it leads nowhere."""
+    try:
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+    except OSError:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        return True
+    return False
 
 
 @app.command()

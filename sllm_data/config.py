@@ -9,14 +9,15 @@ operational   where and how fast; free to change
 additive      may grow by an extension: corpora, tasks
 """
 
+import copy
 import difflib
+import functools
 import json
 import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -26,13 +27,13 @@ from pydantic import (
     model_validator,
 )
 
-from sllm_data.corpora.config import Bounds, CorpusConfig
+from sllm_data.corpora.config import Bounds, CorpusConfig, HuggingFaceConfig, ManifestConfig
 from sllm_data.errors import ConfigError, PoolError
 from sllm_data.files import shipped_folder
 from sllm_data.filtering.config import FilterConfig
 from sllm_data.generation.config import BackboneConfig
 from sllm_data.prompting.config import PromptConfig
-from sllm_data.prompting.yaml_file import read_yaml
+from sllm_data.prompting.yaml_file import parse_yaml, read_yaml
 from sllm_data.runners.config import RunnerConfig
 from sllm_data.sampling.config import DrawConfig, SplitConfig, TaskConfig
 from sllm_data.sampling.quotas import MAX_TASKS
@@ -106,6 +107,28 @@ class RunConfig(BaseModel):
             raise ValueError("at least one task must have a weight above 0")
         return tasks
 
+    @field_validator("corpora")
+    @classmethod
+    def _told_apart(cls, corpora: tuple[CorpusConfig, ...]) -> tuple[CorpusConfig, ...]:
+        """Refuses corpora whose rows would have the same ids: numbers or paths under one name."""
+        taken: dict[tuple[str | None, ...], str] = {}
+        for position, corpus in enumerate(corpora):
+            if isinstance(corpus, HuggingFaceConfig):
+                ids = (corpus.corpus, corpus.audio_version, corpus.config_name)
+                if taken.setdefault(ids, corpus.where) != corpus.where:
+                    raise ValueError(
+                        f"entry {position} must have a name of its own: another dataset is "
+                        f"{corpus.corpus}/{corpus.audio_version} already"
+                    )
+            if isinstance(corpus, ManifestConfig):
+                name = corpus.name or corpus.kind
+                if taken.setdefault((name, corpus.version), corpus.where) != corpus.where:
+                    raise ValueError(
+                        f"entry {position} must have a name of its own: audio of another folder "
+                        f"is {name}/{corpus.version} already"
+                    )
+        return corpora
+
     @model_validator(mode="after")
     def _train_has_tasks(self) -> Self:
         if all(task.held_out or task.weight == 0 for task in self.tasks.values()):
@@ -135,9 +158,24 @@ def resolve(document: Document, *, where: str) -> RunConfig:
         ConfigError: A key is unknown, or a value is out of its range.
     """
     name = str(document.get("recipe", "self_powered"))
-    merged = _merge(_read_yaml(_recipe_path(name)), document)
+    return _checked(_merge(_read_yaml(_recipe_path(name)), document), where)
+
+
+def stored_config(document: Document, overrides: Sequence[str] = (), *, where: str) -> RunConfig:
+    """Checks a complete configuration, as it stands in a dataset, after `--set` overrides.
+
+    Raises:
+        ConfigError: A key is unknown, or a value is out of its range.
+    """
+    changed = copy.deepcopy(document)
+    for override in overrides:
+        _apply(changed, override)
+    return _checked(changed, where)
+
+
+def _checked(document: Document, where: str) -> RunConfig:
     try:
-        return RunConfig.model_validate(merged)
+        return RunConfig.model_validate(document)
     except ValidationError as error:
         raise ConfigError(f"{where}: {_sentence(error)}") from error
 
@@ -189,9 +227,11 @@ def _apply(document: Document, override: str) -> None:
     if not sign or not path:
         raise ConfigError(f"--set must be name=value, got {override!r}")
     try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise ConfigError(f"--set {path}: the value must be YAML, got {text!r}") from error
+        value, _ = parse_yaml(text, where="the value")
+    except PoolError as error:
+        raise ConfigError(
+            f"--set {path}: the value must be YAML, got {text!r} ({error})"
+        ) from error
     *parents, last = path.split(".")
     level: Any = document
     for name in parents:
@@ -206,8 +246,11 @@ def _apply(document: Document, override: str) -> None:
         level[last] = value
 
 
+_MAX_INDEX_DIGITS = 9
+
+
 def _index(values: list[Any], name: str) -> int:
-    if not name.isdecimal() or int(name) >= len(values):
+    if not name.isdecimal() or len(name) > _MAX_INDEX_DIGITS or int(name) >= len(values):
         raise ConfigError(f"--set: {name!r} must be a position from 0 to {len(values) - 1}")
     return int(name)
 
@@ -220,8 +263,9 @@ def _sentence(error: ValidationError) -> str:
     at = ".".join(str(part) for part in first["loc"] if part not in _TAGS) or "the document"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     if first["type"] == "extra_forbidden":
-        known = sorted(_known_fields(RunConfig))
-        close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        is_outermost = len(first["loc"]) == 1
+        known = sorted(RunConfig.model_fields if is_outermost else _known_fields(RunConfig))
+        close = difflib.get_close_matches(str(first["loc"][-1])[:_MAX_KEY], known, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         return f"{at} is not a known key{hint}{more}"
     if first["type"] == "missing":
@@ -238,11 +282,15 @@ def _sentence(error: ValidationError) -> str:
     return f"{at}: {rule}{found}{more}"
 
 
+_MAX_KEY = 60  # looking for what a longer one resembles takes long and finds nothing
 _SHORT = reprlib.Repr()  # what was found may be of any size; a sentence is not
 _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlevel = 200, 200, 2
-_TAGS = frozenset({"librispeech", "common_voice", "vllm", "openai", "scripted"})
+_TAGS = frozenset(
+    {"librispeech", "common_voice", "huggingface", "manifest", "vllm", "openai", "scripted"}
+)
 
 
+@functools.cache
 def _known_fields(model: type[BaseModel]) -> set[str]:
     definitions = model.model_json_schema()
     schemas = [definitions, *definitions.get("$defs", {}).values()]
@@ -286,7 +334,7 @@ def differences(old: Any, new: Any, at: str = "") -> list[str]:  # Any: JSON val
     """Lists the fields that differ, as `name: old -> new`."""
     if isinstance(old, dict) and isinstance(new, dict):
         found: list[str] = []
-        for key in sorted({*old, *new}):
+        for key in sorted({*old, *new}, key=str):  # a damaged run.yaml may hold other keys
             found += differences(old.get(key), new.get(key), f"{at}.{key}" if at else key)
         return found
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):

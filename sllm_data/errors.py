@@ -14,9 +14,36 @@ A single unusable row is no error: it becomes a `records.Rejection`, counted and
 The command line prints the sentence and exits with status 2, without a traceback.
 """
 
+MAX_SENTENCE = 2_000
+"""Characters of an error; of a longer one the beginning and the end are kept."""
+
+
+def one_line(text: str, *, at_most: int) -> str:
+    r"""Returns a text as one printable line, whatever it quotes.
+
+    What can't be printed is shown by its code; of a text that is too long, the beginning and
+    the end are left, which say where it happened and what to do.
+
+    >>> print(one_line("a: must be text, got \x1b[31m\n", at_most=80))
+    a: must be text, got \x1b[31m\n
+    """
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    if len(text) > at_most:
+        end = at_most // 4
+        text = f"{text[: at_most - end - 5]} ... {text[-end:]}"
+    return text
+
 
 class SllmDataError(Exception):
-    """Base of all errors that a user can act on; str() is one clear sentence."""
+    """Base of all errors that a user can act on; str() is one clear sentence.
+
+    It is one printable line of at most MAX_SENTENCE characters also where it quotes a file
+    that somebody else wrote.
+    """
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(one_line(sentence, at_most=MAX_SENTENCE))
 
 
 class ConfigError(SllmDataError):

@@ -34,26 +34,55 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.name}{TEMPORARY_SUFFIX}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise OutputError(
-            f"{path}: can't be written: {error.strerror or error}; "
-            "make room or choose another output, then run the same command again"
-        ) from error
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.replace(path)
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
     finally:
         # where the folder itself can't be used there is nothing to remove, and the error
         # on its way out says why
         with suppress(OSError):
             temporary.unlink()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Says of a file or folder that could not be written that it could not.
+
+    Raises:
+        OutputError: In place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"{path}: can't be written: {error.strerror or error}; "
+            "make room or choose another output, then run the same command again"
+        ) from error
+
+
+def remove_temporaries(root: Path) -> None:
+    """Removes what killed writers left under temporary names; none may be at work.
+
+    Most are written again under the same name, but a file that is not asked for again
+    would stay for good.
+
+    Raises:
+        OutputError: One can't be removed.
+    """
+    for folder, _, names in os.walk(root):
+        for name in names:
+            if name.startswith(".") and name.endswith(TEMPORARY_SUFFIX):
+                path = Path(folder, name)
+                with writing(path):
+                    path.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,6 +1,8 @@
-"""What all tests share: offline mode, Hypothesis profiles, and the folder of real speech."""
+"""What all tests share: offline mode, caches, Hypothesis profiles, the folder of real speech."""
 
+import atexit
 import os
+import tempfile
 from pathlib import Path
 
 import hypothesis
@@ -8,6 +10,9 @@ import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+_cache = tempfile.TemporaryDirectory(prefix="sllm-datasets-")
+atexit.register(_cache.cleanup)
+os.environ.setdefault("HF_DATASETS_CACHE", _cache.name)  # read when datasets is imported
 
 hypothesis.settings.register_profile(
     "ci", derandomize=True, deadline=None, print_blob=True, max_examples=100

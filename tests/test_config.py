@@ -1,5 +1,6 @@
 """One document says what a run makes; what it can't mean is refused with a sentence."""
 
+import datetime as dt
 import json
 from pathlib import Path
 
@@ -369,3 +370,41 @@ def test_an_identity_hash_does_not_depend_on_the_order_of_keys(document, chance)
 
 def test_an_identity_hash_depends_on_every_part():
     assert len({identity_hash("a", "b"), identity_hash("ab"), identity_hash(["a", "b"])}) == 3
+
+
+# what is written by hand, or by nobody
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"since": dt.date(2026, 1, 1)}, "must hold plain JSON values"),
+        ({"a": b"x"}, "must hold plain JSON values"),
+        ({"a": float("nan")}, "must hold plain JSON values"),
+        ({"a": {1: 2}}, "names are text"),
+    ],
+)
+def test_template_kwargs_that_can_not_be_written_down_are_refused(value, message):
+    backbone = {"engine": "scripted", "template_kwargs": value}
+    assert message in refusal(backbone=backbone)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "backbone.template_kwargs=&x {a: *x}",
+        f"corpora.{'9' * 5_000}.name=x",
+        "seed=!!int ''",
+        "seed=0x" + "f" * 4_000,
+        'speaker_salt="\\ud800"',
+    ],
+)
+def test_an_override_that_nothing_can_use_is_refused(run_yaml, override):
+    with pytest.raises(ConfigError, match="--set"):
+        load_config(run_yaml, [override])
+
+
+def test_a_key_of_a_megabyte_is_refused_in_a_sentence(run_yaml):
+    run_yaml.write_text(run_yaml.read_text() + f"{'seed' * 200}: 1\n")
+    with pytest.raises(ConfigError, match="is not a known key"):
+        load_config(run_yaml)

@@ -1,6 +1,7 @@
 """Bytes of a clip in, 16-bit samples at the native rate out, by libsndfile.
 
-Every sample count in a dataset is one of these samples, so this is the only decoder.
+Every sample count in a dataset is one of these samples, so this is the only decoder:
+`decode` for whole clips, its `AudioStream` for the stretches that `segments` cuts.
 Nothing is resampled, mixed down or normalised here. Three habits of libsndfile would put
 wrong samples into a dataset and are worked around, each guarded by a test:
 
@@ -12,8 +13,11 @@ wrong samples into a dataset and are worked around, each guarded by a test:
 
 import io
 import math
+import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import BinaryIO, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +38,7 @@ MAX_DURATION_S = 3600.0
 _BLOCK_SAMPLES = 1 << 20  # 2 MB: a header's claim never makes us ask for more at once
 _FULL_SCALE = 32768.0
 _FLOAT_CODINGS = frozenset({"FLOAT", "DOUBLE", "VORBIS", "OPUS"})
-_TOLERANCE_S = 0.1  # encoder delay and padding: MP3 counts are off by up to 0.05 s
+TOLERANCE_S = 0.1  # encoder delay and padding: MP3 counts are off by up to 0.05 s
 
 
 class UndecodableAudioError(SllmDataError):
@@ -57,12 +61,82 @@ class DecodedClip:
     """Container and coding in lower case: `flac/pcm_16`, `mp3/mpeg_layer_iii`."""
 
 
-class _Stream(sf.SoundFile):  # type: ignore[misc] # soundfile has no types
-    """A sound file that is read once, from its beginning to its end."""
+class _SoundFile(sf.SoundFile):  # type: ignore[misc] # soundfile has no types
+    """A sound file whose position soundfile leaves alone after each read."""
 
     def seekable(self) -> bool:
         """Says no: see the module's docstring on MP3."""
         return False
+
+
+class AudioStream:
+    """An open sound file that is read block by block as 16-bit samples.
+
+    Raises:
+        UndecodableAudioError: By each method and when it is opened: not audio, or damaged.
+    """
+
+    def __init__(self, source: BinaryIO | io.RawIOBase) -> None:
+        try:
+            self._file = _SoundFile(source)
+        except sf.LibsndfileError as error:
+            raise _undecodable(error) from error
+        self._type = np.float32 if self._file.subtype in _FLOAT_CODINGS else np.int16
+        self.container: str = self._file.format
+        self.coding: str = self._file.subtype
+        self.sampling_rate = int(self._file.samplerate)
+        self.num_channels = int(self._file.channels)
+        self.num_claimed = int(self._file.frames)
+        """Samples that the header speaks of; no promise."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the decoder; the source stays open."""
+        self._file.close()
+
+    @property
+    def codec(self) -> str:
+        """Container and coding in lower case: `flac/pcm_16`."""
+        return f"{self.container}/{self.coding}".lower()
+
+    def read(self, num_samples: int) -> npt.NDArray[np.int16]:
+        """Returns the next samples, (num_samples, num_channels); fewer only at the end."""
+        space = np.empty((num_samples, self.num_channels), self._type)
+        try:
+            block = self._file.read(out=space)
+        except sf.LibsndfileError as error:
+            raise _undecodable(error) from error
+        return block if self._type is np.int16 else _to_int16(block)
+
+    def seek(self, sample: int) -> None:
+        """Goes to a sample; exact only where `segments.seeks_exactly` says so."""
+        try:
+            self._file.seek(sample)
+        except sf.LibsndfileError as error:
+            raise _undecodable(error) from error
+
+
+def _undecodable(error: sf.LibsndfileError) -> UndecodableAudioError:
+    # its str() holds the address of our BytesIO, which differs from run to run
+    return UndecodableAudioError(f"libsndfile says: {error.error_string}")
+
+
+class _Bytes(io.BytesIO):
+    """Bytes in memory in which any position can be set.
+
+    A damaged header makes libsndfile seek before the beginning; soundfile calls from C, where
+    the exception would be printed on the screen, and the position taken for 0.
+    """
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Sets the position; before the beginning is the beginning."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self.tell(), os.SEEK_END: self.getbuffer().nbytes}
+        return super().seek(min(max(0, base[whence] + offset), sys.maxsize))
 
 
 def libsndfile_version() -> str:
@@ -84,26 +158,20 @@ def decode(content: bytes, *, max_duration_s: float = MAX_DURATION_S) -> Decoded
             another length than what decodes.
         OverlongAudioError: The clip is longer than `max_duration_s`.
     """
-    source = io.BytesIO(content)
+    source = _Bytes(content)
     flac = is_flac(content)
     if flac:
         with source.getbuffer() as header:
             forget_flac_claim(header)
-    try:
-        with _Stream(source) as stream:
-            claimed = flac_claim(content) if flac else int(stream.frames)
-            samples = _read(stream, claimed or 0, max_duration_s)
-            _check_length(content, len(samples), claimed, stream)
-            codec = f"{stream.format}/{stream.subtype}".lower()
-            rate = int(stream.samplerate)
-    except sf.LibsndfileError as error:
-        # its str() holds the address of our BytesIO, which differs from run to run
-        raise UndecodableAudioError(f"libsndfile says: {error.error_string}") from error
-    return DecodedClip(samples=samples, sampling_rate=rate, codec=codec)
+    with AudioStream(source) as stream:
+        claimed = flac_claim(content) if flac else stream.num_claimed
+        samples = _read(stream, claimed or 0, max_duration_s)
+        _check_length(content, len(samples), claimed, stream)
+        return DecodedClip(samples=samples, sampling_rate=stream.sampling_rate, codec=stream.codec)
 
 
-def _read(stream: sf.SoundFile, claimed: int, max_duration_s: float) -> npt.NDArray[np.int16]:
-    limit = math.floor(max_duration_s * stream.samplerate)
+def _read(stream: AudioStream, claimed: int, max_duration_s: float) -> npt.NDArray[np.int16]:
+    limit = math.floor(max_duration_s * stream.sampling_rate)
     blocks: list[npt.NDArray[np.int16]] = []
     num_samples = 0
     for block in _blocks(stream, claimed):
@@ -118,16 +186,14 @@ def _read(stream: sf.SoundFile, claimed: int, max_duration_s: float) -> npt.NDAr
     return np.concatenate(blocks)
 
 
-def _blocks(stream: sf.SoundFile, claimed: int) -> Iterator[npt.NDArray[np.int16]]:
+def _blocks(stream: AudioStream, claimed: int) -> Iterator[npt.NDArray[np.int16]]:
     """Yields what decodes; one sample more than claimed is asked for to see the end at once."""
-    block_frames = max(1, _BLOCK_SAMPLES // stream.channels)
+    block_frames = max(1, _BLOCK_SAMPLES // stream.num_channels)
     frames = min(claimed + 1, block_frames)
-    is_float = stream.subtype in _FLOAT_CODINGS
     while True:
-        space = np.empty((frames, stream.channels), np.float32 if is_float else np.int16)
-        block = stream.read(out=space)
+        block = stream.read(frames)
         if len(block):
-            yield _to_int16(block) if is_float else block
+            yield block
         if len(block) < frames:
             return
         frames = block_frames
@@ -141,14 +207,14 @@ def _to_int16(block: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
 
 
 def _check_length(
-    content: bytes, num_samples: int, claimed: int | None, stream: sf.SoundFile
+    content: bytes, num_samples: int, claimed: int | None, stream: AudioStream
 ) -> None:
     missing = missing_wav_bytes(content)
     if missing:
         raise UndecodableAudioError(f"the file is cut off: {missing} bytes of samples missing")
-    if claimed is None or (stream.format == "MP3" and not mp3_has_count(content)):
+    if claimed is None or (stream.container == "MP3" and not mp3_has_count(content)):
         return
-    allowed = 0 if stream.format == "FLAC" else _TOLERANCE_S * stream.samplerate
+    allowed = 0 if stream.container == "FLAC" else TOLERANCE_S * stream.sampling_rate
     if abs(claimed - num_samples) > allowed:
         raise UndecodableAudioError(
             f"the header says {claimed} samples, {num_samples} decode: cut off or damaged"

@@ -19,7 +19,10 @@ from sllm_data.records import Message
 
 _FALLBACK = "fallback_chat.j2"
 # Templates are programs: these are what Jinja2's evaluation lets through.
-_FAILURES = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+_FAILURES = (
+    *(TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError),
+    *(SyntaxError, NameError, RuntimeError),  # `break` outside of a loop, 1e400, endless macros
+)
 
 
 class ChatTemplate:
@@ -52,9 +55,14 @@ class ChatTemplate:
         """Returns the text of a conversation, with generation prompt.
 
         Raises:
-            UnusableTemplateError: The template fails or depends on today's date.
+            UnusableTemplateError: The template fails, writes what is no text, or depends on
+                today's date.
         """
         text: str = self._apply(messages, tokenize=False)
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise UnusableTemplateError("writes half a surrogate pair") from error
         return text
 
     def encode(self, messages: Sequence[Message]) -> list[int]:

@@ -19,6 +19,7 @@ FILE_NAME = "clip_durations.tsv"
 
 _DURATION_COLUMNS = ("duration[ms]", "duration")
 _MAX_DURATION_MS = 2**32
+_MAX_DIGITS = 10
 
 
 class ClipDurations:
@@ -79,6 +80,7 @@ def _hash(clip: str) -> int:
 
 def _milliseconds(cell: str) -> int | None:
     whole = cell.removesuffix(".0")
-    if not (whole.isascii() and whole.isdecimal()) or int(whole) >= _MAX_DURATION_MS:
+    # what has too many digits is not even asked for its value: int() refuses thousands of them
+    if not (whole.isascii() and whole.isdecimal()) or len(whole) > _MAX_DIGITS:
         return None
-    return int(whole)
+    return int(whole) if int(whole) < _MAX_DURATION_MS else None

@@ -22,6 +22,7 @@ from sllm_data.corpora.folders import (
     named,
     why_unusable,
 )
+from sllm_data.corpora.options import is_language_tag
 from sllm_data.corpora.tables import Row, read_columns, read_rows
 from sllm_data.errors import CorpusError
 from sllm_data.records import Candidate, Reason, Rejection, Source, Speaker
@@ -42,8 +43,8 @@ _GENDERS = {
     "female_feminine": "female",
 }
 _RELEASE = re.compile(r"cv-corpus-(.+)")
-_LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 _STEP = "candidates"
+_MAX_VOTE_DIGITS = 9
 
 
 def read_common_voice(
@@ -265,10 +266,10 @@ def _problem_of(row: Row) -> str | None:
         return f"path must name a clip in printable text, got {cells['path'][:80]!r}"
     for column in ("up_votes", "down_votes"):
         votes = cells.get(column, "0")
-        if not (votes.isascii() and votes.isdecimal()):
+        if not (votes.isascii() and votes.isdecimal()) or len(votes) > _MAX_VOTE_DIGITS:
             return f"{column} must be a number of votes, got {votes[:40]!r}"
     language = cells.get("locale", "")
-    if language and not _LANGUAGE.fullmatch(language):
+    if language and not is_language_tag(language):
         return f"locale must be a language tag such as zh-CN, got {language[:40]!r}"
     return None
 

@@ -128,7 +128,7 @@ def why_unusable(folder: Path, relative: str, *, root: Path) -> Reason | None:
 
 def named(names: Iterable[str], *, at_most: int = 20) -> str:
     """Returns the names as a list for a sentence, cut where there are many."""
-    listed = [printable(name) for name in names]
+    listed = [printable(name) or "''" for name in names]
     more = f" and {len(listed) - at_most} more" if len(listed) > at_most else ""
     return ", ".join(listed[:at_most]) + more if listed else "none"
 

@@ -21,6 +21,7 @@ from sllm_data.corpora.folders import (
     why_unusable,
 )
 from sllm_data.corpora.librispeech_tables import LibriSpeechTables
+from sllm_data.corpora.lines import OVERLONG, numbered_lines
 from sllm_data.errors import CorpusError
 from sllm_data.records import Candidate, Reason, Rejection, Source, Speaker
 
@@ -216,15 +217,17 @@ def _lines(root: Path, folder: str, names: list[str]) -> Iterator[_Line]:
             continue
         path = root / folder / name
         with readable(path), path.open("rb") as transcript:
-            for number, content in enumerate(transcript, start=1):
-                if content.strip():
-                    where = f"{printable(f'{folder}/{name}')}:{number}"
+            for number, content in numbered_lines(transcript):
+                where = f"{printable(f'{folder}/{name}')}:{number}"
+                if content is None:
+                    yield _Line(where=where, problem=f"{where}: {OVERLONG}")
+                elif content.strip():
                     yield _line(where, content, f"{speaker}-{chapter}-")
 
 
 def _line(where: str, content: bytes, beginning: str) -> _Line:
     try:
-        text = content.decode("utf-8").rstrip("\r\n")
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         return _Line(where=where, problem=f"{where}: must be UTF-8, byte {error.start} is not")
     if "\x00" in text:

@@ -7,8 +7,14 @@ all entries of a run.
 from collections.abc import Iterator
 
 from sllm_data.corpora.common_voice import read_common_voice
-from sllm_data.corpora.config import CorpusConfig, LibriSpeechConfig
+from sllm_data.corpora.config import (
+    CorpusConfig,
+    HuggingFaceConfig,
+    LibriSpeechConfig,
+    ManifestConfig,
+)
 from sllm_data.corpora.librispeech import read_librispeech
+from sllm_data.corpora.manifest import read_manifest
 from sllm_data.records import Candidate, Rejection
 
 
@@ -30,4 +36,12 @@ def read_corpus(
     """
     if isinstance(config, LibriSpeechConfig):
         return read_librispeech(config, entry=entry)
+    if isinstance(config, ManifestConfig):
+        return read_manifest(config, entry=entry, speaker_salt=speaker_salt)
+    if isinstance(config, HuggingFaceConfig):
+        from sllm_data.corpora.huggingface import (  # noqa: PLC0415 - datasets takes seconds
+            read_huggingface,
+        )
+
+        return read_huggingface(config, entry=entry, speaker_salt=speaker_salt)
     return read_common_voice(config, entry=entry, speaker_salt=speaker_salt)

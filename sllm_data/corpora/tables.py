@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sllm_data.corpora.folders import named, readable
+from sllm_data.corpora.lines import MAX_LINE_BYTES, OVERLONG, numbered_lines
 from sllm_data.errors import CorpusError
-
-_MAX_LINE_BYTES = 1 << 20  # a file without line feeds must not end up in memory
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,21 +46,15 @@ def read_rows(path: Path, *, needed: Collection[str]) -> Iterator[Row]:
     """
     with readable(path), path.open("rb") as table:
         columns = _columns(path, table, needed)
-        line = 1
-        while content := table.readline(_MAX_LINE_BYTES):
-            line += 1
-            if len(content) == _MAX_LINE_BYTES and not content.endswith(b"\n"):
-                _skip_line(table)
-                problem = f"a line must be shorter than {_MAX_LINE_BYTES} bytes, this one is not"
-                yield Row(line=line, cells={}, problem=problem)
-                continue
-            content = content.removesuffix(b"\n").removesuffix(b"\r")
-            if content:
+        for line, content in numbered_lines(table, first=2):
+            if content is None:
+                yield Row(line=line, cells={}, problem=OVERLONG)
+            elif content:
                 yield _row(line, content, columns)
 
 
 def _columns(path: Path, table: BinaryIO, needed: Collection[str]) -> tuple[str, ...]:
-    header = table.readline(_MAX_LINE_BYTES).removeprefix(codecs.BOM_UTF8)
+    header = table.readline(MAX_LINE_BYTES).removeprefix(codecs.BOM_UTF8)
     try:
         columns = tuple(header.decode("utf-8").rstrip("\r\n").split("\t"))
     except UnicodeDecodeError as error:
@@ -92,8 +85,3 @@ def _row(line: int, content: bytes, columns: tuple[str, ...]) -> Row:
         problem = f"a line must have {len(columns)} fields, got {len(cells)}"
         return Row(line=line, cells={}, problem=problem)
     return Row(line=line, cells=dict(zip(columns, cells, strict=True)))
-
-
-def _skip_line(table: BinaryIO) -> None:
-    while (rest := table.readline(_MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
-        pass

@@ -4,13 +4,24 @@ A field marked identity changes answers, so it is fixed for a dataset; an operat
 says where and how fast, and may change between runs.
 """
 
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 _IDENTITY: dict[str, Any] = {"change": "identity"}  # Any: JSON, as pydantic wants it
 _OPERATIONAL: dict[str, Any] = {"change": "operational"}
+
+
+def _plain_json(arguments: dict[str, Any]) -> dict[str, Any]:
+    try:
+        again = json.loads(json.dumps(arguments, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"must hold plain JSON values ({error})") from error
+    if again != arguments:
+        raise ValueError("must hold plain JSON values, names are text")
+    return arguments
 
 
 class SamplingConfig(BaseModel):
@@ -32,7 +43,9 @@ class SamplingConfig(BaseModel):
         description="system turn put before every request; none where absent",
         json_schema_extra=_IDENTITY,
     )
-    template_kwargs: dict[str, Any] = Field(  # Any: what a chat template may read
+    template_kwargs: Annotated[  # Any: what a chat template may read
+        dict[str, Any], AfterValidator(_plain_json)
+    ] = Field(
         {},
         description="further arguments of the chat template: {enable_thinking: false}",
         json_schema_extra=_IDENTITY,

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from sllm_data.errors import EngineError
+
 _ERROR_LINE = re.compile(r"(?:^|[\s\]:])((?:\w+\.)*\w*(?:Error|Exception)): (\S.*)$")
 _WRAPPERS = ("Engine core initialization failed", "See root cause", "check the stack trace")
 _WORKER_FAILED = re.compile(r"Worker failed with error '(.*)', please check")
@@ -27,7 +29,13 @@ class EngineLog:
     """A file for the output of an engine's processes; discarded if all went well."""
 
     def __init__(self) -> None:
-        handle, name = tempfile.mkstemp(prefix="sllm-data-engine-", suffix=".log")
+        try:
+            handle, name = tempfile.mkstemp(prefix="sllm-data-engine-", suffix=".log")
+        except OSError as error:
+            raise EngineError(
+                f"the engine needs a file for what it writes, found: {error}; make room in the "
+                "folder for temporary files, or set TMPDIR to another one"
+            ) from error
         os.close(handle)
         self.path = Path(name)
         self._stream = self.path.open("a", encoding="utf-8", buffering=1)

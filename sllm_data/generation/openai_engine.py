@@ -243,6 +243,8 @@ class OpenaiEngine:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._client.close()
+        # an answer that was not read to its end leaves one, which would complain at the end
+        await self._loop.shutdown_asyncgens()
 
 
 def _models(document: Any) -> dict[str, str]:  # Any: JSON that a server sent
@@ -250,7 +252,7 @@ def _models(document: Any) -> dict[str, str]:  # Any: JSON that a server sent
     if not isinstance(rows, list):
         raise Unanswered("its /models is no list of models")
     return {
-        str(row["id"]): str(row.get("owned_by", "unknown"))
+        str(row["id"]): bounded(str(row.get("owned_by", "unknown")))
         for row in rows
         if isinstance(row, dict) and "id" in row
     }

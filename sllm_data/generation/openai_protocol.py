@@ -5,11 +5,13 @@ that is not an answer raises Malformed, which the client takes for a failed atte
 """
 
 import json
+import sys
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from sllm_data.errors import one_line
 from sllm_data.generation.config import OpenaiConfig
 from sllm_data.records import Reason, Rejection, Request, Response
 
@@ -39,16 +41,21 @@ class Dialect:
         return "completions" if self.prompt_mode == "ids" else "chat/completions"
 
 
+# what the tables have room for
+_Count = Annotated[int, Field(ge=0, lt=2**31)]
+_Logprob = Annotated[float, Field(ge=-1e9, le=1e9)]
+
+
 class _Message(BaseModel):
     content: str | None = None
 
 
 class _TokenLogprob(BaseModel):
-    logprob: FiniteFloat
+    logprob: _Logprob
 
 
 class _Logprobs(BaseModel):
-    token_logprobs: list[FiniteFloat | None] | None = None
+    token_logprobs: list[_Logprob | None] | None = None
     content: list[_TokenLogprob] | None = None
 
 
@@ -56,17 +63,17 @@ class _Choice(BaseModel):
     finish_reason: str
     text: str | None = None
     message: _Message | None = None
-    token_ids: list[int] | None = None
+    token_ids: list[_Count] | None = None
     logprobs: _Logprobs | None = None
 
 
 class _PromptDetails(BaseModel):
-    cached_tokens: NonNegativeInt | None = None
+    cached_tokens: _Count | None = None
 
 
 class _Usage(BaseModel):
-    prompt_tokens: NonNegativeInt
-    completion_tokens: NonNegativeInt = 0
+    prompt_tokens: _Count
+    completion_tokens: _Count = 0
     prompt_tokens_details: _PromptDetails | None = None
 
 
@@ -173,8 +180,8 @@ def error_detail(content: bytes) -> str:
 
 
 def bounded(text: str) -> str:
-    """Returns a text as one line of at most 300 characters."""
-    line = " ".join(text.split())
+    """Returns a text as one printable line of at most 300 characters."""
+    line = one_line(" ".join(text.split()), at_most=sys.maxsize)
     return line if len(line) <= _MAX_DETAIL else f"{line[: _MAX_DETAIL - 1]}…"
 
 

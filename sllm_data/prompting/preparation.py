@@ -37,7 +37,8 @@ def prepare(transcript: str, *, how: str, language: str) -> str:
             lower case of I.
 
     Returns:
-        May be empty, where a normaliser leaves nothing: the caller rejects such a row.
+        May be empty, where a normaliser leaves nothing or gives up: the caller rejects such a
+        row.
 
     Raises:
         ConfigError: `how` is unknown, or `restored`, which is not made here.
@@ -49,7 +50,10 @@ def prepare(transcript: str, *, how: str, language: str) -> str:
             return _lower(transcript, language).strip()
         case "whisper":
             normalise = _whisper_normaliser(english=_primary(language) == "en")
-            return normalise(_lower(transcript, language)).strip()
+            try:
+                return normalise(_lower(transcript, language)).strip()
+            except (AssertionError, ArithmeticError, LookupError, TypeError, ValueError):
+                return ""  # it reads numbers, and can't read one of 5,000 digits
         case "restored":
             raise ConfigError(
                 "how must be as_read, lower or whisper here, got 'restored': restored "

@@ -10,6 +10,8 @@ Loading and rendering are in `templates`. Chat templates loop over messages and 
 prompts; `chat` renders those.
 """
 
+import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -67,6 +69,8 @@ _ALLOWED = (
     nodes.Not,
     nodes.Concat,
 )
+_HALF_A_PAIR = re.compile("[\ud800-\udfff]")
+_LARGEST = 2**63
 _RESERVED = frozenset({"self", "super", "caller", "loop", "varargs", "kwargs"})
 """Names that Jinja2 gives a meaning of its own: printing `self` shows a memory address."""
 
@@ -162,15 +166,33 @@ def _walk(tree: nodes.Node) -> Iterator[tuple[nodes.Node, nodes.Node, int]]:
 
 
 def _refusal(node: nodes.Node) -> str | None:
-    if not isinstance(node, _ALLOWED):
-        kind = type(node)
-        return _REFUSED.get(kind, f"{kind.__name__.lower()} in an expression")
-    if isinstance(node, nodes.Name) and (node.name.startswith("_") or node.name in _RESERVED):
-        return f"the name {node.name}"
-    if isinstance(node, nodes.Filter):
-        return _filter_refusal(node)
-    if isinstance(node, nodes.Test) and node.name not in ("defined", "undefined"):
-        return f"the test {node.name}"
+    match node:
+        case nodes.Name() if node.name.startswith("_") or node.name in _RESERVED:
+            return f"the name {node.name}"
+        case nodes.Const():
+            return _constant_refusal(node.value)
+        case nodes.CondExpr(expr2=None):
+            return "an if without else in an expression"
+        case nodes.Filter():
+            return _filter_refusal(node)
+        case nodes.Test() if node.name not in ("defined", "undefined"):
+            return f"the test {node.name}"
+        case _:
+            kind = type(node)
+            known = isinstance(node, _ALLOWED)
+            return (
+                None if known else _REFUSED.get(kind, f"{kind.__name__.lower()} in an expression")
+            )
+
+
+def _constant_refusal(value: object) -> str | None:
+    """Refuses what Jinja2 reads and then can't print, or prints as what is no text."""
+    if isinstance(value, str) and not value.isascii() and _HALF_A_PAIR.search(value):
+        return "half a surrogate pair"
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        return "a number of so many digits"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "a number without end"
     return None
 
 

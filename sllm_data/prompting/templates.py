@@ -70,7 +70,7 @@ class Template:
             missing = sorted(self.variables - fields.keys())
             raise PoolError(
                 f"template {self.id}: variable {missing[0]} is undefined; "
-                f"a field must be one of: {', '.join(sorted(fields)) or 'none'}"
+                f"there is: {', '.join(sorted(fields)) or 'none'}"
             ) from error
         except (TypeError, OverflowError) as error:
             raise PoolError(f"template {self.id}: can't be rendered: {error}") from error

@@ -1,10 +1,13 @@
 """YAML at the door: a bounded, plain reading that can say on which line a value stands.
 
 PyYAML's safe loader is safe from code, not from surprise: an alias or a merge key can stand
-for a billion nodes, and of two equal keys the last one silently wins. Both are refused here.
-What the data must look like is for its reader (`pools`, `languages`) to say.
+for a billion nodes, and of two equal keys the last one silently wins. Both are refused here,
+and so are values that no file name, table or sentence takes: text with NUL or half a
+surrogate pair, numbers without end. What the data must look like is for its reader (`pools`,
+`languages`, the configuration) to say.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +19,10 @@ from sllm_data.errors import PoolError
 
 MAX_BYTES = 1_000_000
 """Size of the largest file that is read; a pool of a thousand wordings is a tenth of it."""
+
+_NO_TEXT = re.compile("[\x00\ud800-\udfff]")
+_NUMBERS = frozenset({"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"})
+_MAX_NUMBER_CHARACTERS = 100  # Python writes out integers of 4,300 digits, and no larger ones
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,32 +45,55 @@ class YamlFile:
         return int(node.start_mark.line) + 1
 
 
-def read_yaml(path: Path) -> YamlFile:
+def read_yaml(path: Path, *, max_bytes: int = MAX_BYTES) -> YamlFile:
     """Reads a YAML file with the safe loader.
 
     Raises:
-        PoolError: The file can't be read, is larger than MAX_BYTES, is not UTF-8 or not
-            YAML, is empty or too deep, uses an alias, or has one key twice.
+        PoolError: The file can't be read, is larger than `max_bytes`, is not UTF-8 or not
+            YAML, is empty or too deep, uses an alias, has one key twice, or holds a value
+            that nothing can use.
     """
-    content = read_bounded(path, MAX_BYTES)
-    text = decode(path, content)
+    content = read_bounded(path, max_bytes)
+    data, root = parse_yaml(decode(path, content), where=str(path))
+    if root is None:
+        raise PoolError(f"{path}: must hold data, but the file is empty")
+    return YamlFile(path=path, content=content, data=data, root=root)
+
+
+def parse_yaml(text: str, *, where: str) -> tuple[Any, yaml.Node | None]:  # Any: as above
+    """Returns the data of a YAML text and the node it was made from; no node where it is empty.
+
+    Args:
+        text: All of it.
+        where: Its name, for errors.
+
+    Raises:
+        PoolError: As for `read_yaml`.
+    """
     try:
         loader = yaml.SafeLoader(text)
         root = loader.get_single_node()
         if root is None:
-            raise PoolError(f"{path}: must hold data, but the file is empty")
-        _refuse_surprises(path, root)
-        data = loader.construct_document(root)
-        return YamlFile(path=path, content=content, data=data, root=root)
+            return None, None
+        _refuse_surprises(where, root)
+        return loader.construct_document(root), root
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise PoolError(f"{path}, line {line}: is not valid YAML: {error.problem}") from error
-    except yaml.YAMLError as error:
-        raise PoolError(f"{path}: is not valid YAML: {error}") from error
+        raise PoolError(f"{where}, line {line}: is not valid YAML: {error.problem}") from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise PoolError(
+            f"{where}, line {line}: is not valid YAML: the character U+{error.character:04X} "
+            "is not allowed; remove it"
+        ) from error
     except ValueError as error:  # a date such as 2020-13-45, found by the constructor
-        raise PoolError(f"{path}: holds an impossible value: {error}") from error
+        raise PoolError(f"{where}: holds an impossible value: {error}") from error
+    except (LookupError, AttributeError) as error:  # so PyYAML takes `!!bool x`, `!!int ""`
+        raise PoolError(
+            f"{where}: holds a value that its tag does not allow; write it without a tag"
+        ) from error
     except RecursionError as error:
-        raise PoolError(f"{path}: is nested too deeply to be meant") from error
+        raise PoolError(f"{where}: is nested too deeply to be meant") from error
 
 
 def read_bounded(path: Path, max_bytes: int) -> bytes:
@@ -110,21 +140,35 @@ def _child(node: yaml.Node, step: int | str) -> yaml.Node | None:
     return None
 
 
-def _refuse_surprises(path: Path, root: yaml.Node) -> None:
+def _refuse_surprises(where: str, root: yaml.Node) -> None:
     seen: set[int] = set()
     waiting = [root]
     while waiting:
         node = waiting.pop()
         line = node.start_mark.line + 1
         if id(node) in seen:  # compose() makes an alias the very node that it points to
-            raise PoolError(f"{path}, line {line}: an alias points here; write the value out")
+            raise PoolError(f"{where}, line {line}: an alias points here; write the value out")
         seen.add(id(node))
         if isinstance(node, yaml.MappingNode):
-            _refuse_twice(path, node)
+            _refuse_twice(where, node)
+        elif isinstance(node, yaml.ScalarNode):
+            _refuse_unusable(where, node)
         waiting.extend(_children(node))
 
 
-def _refuse_twice(path: Path, node: yaml.MappingNode) -> None:
+def _refuse_unusable(where: str, node: yaml.ScalarNode) -> None:
+    line = node.start_mark.line + 1
+    odd = _NO_TEXT.search(node.value)
+    if odd is not None:
+        raise PoolError(f"{where}, line {line}: text must not hold {odd.group()!a}; remove it")
+    if node.tag in _NUMBERS and len(node.value) > _MAX_NUMBER_CHARACTERS:
+        raise PoolError(
+            f"{where}, line {line}: a number must have at most {_MAX_NUMBER_CHARACTERS} "
+            f"characters, got {len(node.value)}; put it in quotes if it is text"
+        )
+
+
+def _refuse_twice(where: str, node: yaml.MappingNode) -> None:
     keys: set[str] = set()
     for key, _ in node.value:
         name = key.value if isinstance(key, yaml.ScalarNode) else None
@@ -132,7 +176,7 @@ def _refuse_twice(path: Path, node: yaml.MappingNode) -> None:
             continue  # the constructor or the reader refuses it
         if name in keys:
             line = key.start_mark.line + 1
-            raise PoolError(f"{path}, line {line}: the key {name:.60} stands here twice")
+            raise PoolError(f"{where}, line {line}: the key {name:.60} stands here twice")
         keys.add(name)
 
 

@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sllm_data.errors import one_line
+
+MAX_DETAIL = 500
+
 
 class Reason(StrEnum):
     """Why a row was dropped. The value is what stands in `rejections/`."""
@@ -20,6 +24,8 @@ class Reason(StrEnum):
     TOO_SHORT = "too_short"
     TOO_LONG = "too_long"
     SILENT = "silent"
+    BEYOND_END = "beyond_end"
+    WRONG_DURATION = "wrong_duration"
     # the global pass
     DUPLICATE_AUDIO = "duplicate_audio"
     SPLIT_CONFLICT = "split_conflict"
@@ -53,4 +59,8 @@ class Rejection:
     """The step that dropped it: candidates, ingest, index, plan, generate, assemble."""
     reason: Reason
     detail: str
-    """One line: what was expected and what was found."""
+    """One printable line: what was expected and what was found."""
+
+    def __post_init__(self) -> None:
+        # it quotes what corpora and servers say
+        object.__setattr__(self, "detail", one_line(self.detail, at_most=MAX_DETAIL))

@@ -55,6 +55,9 @@ class Quality:
     judge_score: int | None = None
     verdict: str = "kept"
     """kept, or kept with a mark: `truncated`."""
+    role_marker: bool | None = None
+    """Whether the transcript holds what the chat template may take for the beginning of a turn,
+    such as `USER:`; None where control tokens begin its turns, so that no text can."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,5 +1,6 @@
 """An utterance on its way in: listed (Candidate), opened (Utterance), admitted (IndexRow)."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -52,6 +53,9 @@ class Candidate:
     source: Source
     duration_s: float | None = None
     """As a table of the corpus claims; the true one is measured later."""
+    start_s: float | None = None
+    """Where in its file the utterance begins, in seconds; it lasts `duration_s`, or to the end
+    of the file without one. None: it is all of its file."""
     extra: Mapping[str, str] = field(default_factory=dict)
     """What else the corpus knew: votes, segment, book, chapter."""
 
@@ -60,6 +64,8 @@ class Candidate:
             raise ValueError(f"audio_id must be non-empty without outer space: {self.audio_id!r}")
         if self.corpus_split is not None and self.corpus_split not in SPLITS:
             raise ValueError(f"{self.audio_id}: corpus_split must be one of {SPLITS}")
+        if self.start_s is not None and not 0 <= self.start_s < math.inf:
+            raise ValueError(f"{self.audio_id}: start_s must be at least 0, got {self.start_s}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

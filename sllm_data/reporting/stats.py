@@ -54,6 +54,8 @@ class Stats:
     verdicts: Mapping[str, int] = field(default_factory=dict)
     rejections: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """By step and reason."""
+    flags: Mapping[str, int] = field(default_factory=dict)
+    """Requests of the main pass that are kept and marked, by what was found."""
     selection: Mapping[str, int] = field(default_factory=dict)
     """How many candidates were listed, and how many chosen by sample, limit and weight."""
     tokens: Mapping[str, int] = field(default_factory=dict)
@@ -96,6 +98,7 @@ def collect_stats(root: Path) -> Stats:
         rejections={
             name: reasons for name, kinds in counts.items() if (reasons := kinds.get("rejections"))
         },
+        flags=counts.get("plan.main", {}).get("flags", {}),
         selection={
             name: int(value)
             for name, value in (

@@ -15,15 +15,17 @@ def as_text(stats: Stats) -> str:
     if stats.tasks:
         blocks.append(_by_task(stats))
     if stats.splits:
-        blocks.append(_table(("split", "samples"), _counts(stats.splits)))
-        blocks.append(_table(("eval group", "samples"), _counts(stats.eval_groups)))
+        blocks.append(markdown_table(("split", "samples"), _counts(stats.splits)))
+        blocks.append(markdown_table(("eval group", "samples"), _counts(stats.eval_groups)))
+    if stats.flags:
+        blocks.append(markdown_table(("kept, but flagged", "requests"), _counts(stats.flags)))
     if stats.rejections:
         rows = [
             (step, reason, f"{count:,}")
             for step, reasons in stats.rejections.items()
             for reason, count in sorted(reasons.items(), key=lambda item: -item[1])
         ]
-        blocks.append(_table(("rejected by step", "reason", "rows"), rows))
+        blocks.append(markdown_table(("rejected by step", "reason", "rows"), rows))
     return "\n\n".join(blocks)
 
 
@@ -51,7 +53,7 @@ def _headline(stats: Stats) -> str:
             )
         )
         lines.append(("engine busy, last run", f"{stats.throughput['engine_busy_share']:.0%}"))
-    return _table(("dataset", ""), lines)
+    return markdown_table(("dataset", ""), lines)
 
 
 def _by_language(stats: Stats) -> str:
@@ -59,7 +61,7 @@ def _by_language(stats: Stats) -> str:
         (name, f"{language.clips:,}", f"{language.hours:,.3f}", f"{language.samples:,}")
         for name, language in stats.languages.items()
     ]
-    return _table(("language", "clips", "hours", "samples"), rows)
+    return markdown_table(("language", "clips", "hours", "samples"), rows)
 
 
 def _by_task(stats: Stats) -> str:
@@ -77,14 +79,15 @@ def _by_task(stats: Stats) -> str:
         for name, task in stats.tasks.items()
     ]
     header = ("task", "asked", "requests", "share", "samples", "share", "tokens", "share")
-    return _table(header, rows)
+    return markdown_table(header, rows)
 
 
 def _counts(counts: Mapping[str, int]) -> Rows:
     return [(name, f"{count:,}") for name, count in counts.items()]
 
 
-def _table(header: Sequence[str], rows: Rows) -> str:
+def markdown_table(header: Sequence[str], rows: Rows) -> str:
+    """Returns an aligned table: the first column to the left, the others to the right."""
     lines = [tuple(header), *(tuple(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
 

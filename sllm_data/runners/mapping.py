@@ -27,7 +27,8 @@ def num_workers(config: RunnerConfig) -> int:
     return len(os.sched_getaffinity(0)) if config.workers == "auto" else max(1, config.workers)
 
 
-def _start_worker() -> None:
+def start_worker() -> None:
+    """Makes a process that was just started a worker: it leaves Ctrl-C and ends to its parent."""
     # Ctrl-C reaches every process of the terminal: the parent alone decides what it means
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -57,7 +58,7 @@ def map_parts(
         return
     # a forked worker would inherit locks that other threads of this process hold
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker) as pool:
         waiting = iter(jobs)
         running: set[Future[Result]] = set()
         try:

@@ -41,14 +41,20 @@ def num_words(transcript: str, language: str) -> int:
 
 def is_eligible(task: TaskConfig, *, language: str, transcript: str, split: str) -> bool:
     """Whether a task may be asked of an utterance of this language, length and split."""
+    return (
+        is_open(task, language=language, split=split)
+        and num_words(transcript, language) >= task.min_words
+    )
+
+
+def is_open(task: TaskConfig, *, language: str, split: str) -> bool:
+    """Whether a task may be asked in a language and split, if the transcript is long enough."""
     own = base_language(language)
     if task.weight == 0 or (task.held_out and split == "train"):
         return False
     if task.languages and own not in {base_language(code) for code in task.languages}:
         return False
-    if task.to and all(base_language(code) == own for code in task.to):
-        return False
-    return num_words(transcript, language) >= task.min_words
+    return not (task.to and all(base_language(code) == own for code in task.to))
 
 
 def num_tasks_for(config: DrawConfig, *, seed: int, audio_id: str) -> int:

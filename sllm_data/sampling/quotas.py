@@ -79,6 +79,17 @@ def assign_quotas(
     return held
 
 
+def is_settled(held: Masks, may: Masks, left: Sequence[int]) -> bool:
+    """Whether no move of slots would bring a task nearer to its quota.
+
+    Args:
+        held: int64 array of shape (kinds of utterances,): the tasks that each kind has.
+        may: int64 array of the same shape: the tasks that each kind may have.
+        left: By task: how many slots it is short of its quota; below 0 where it is over.
+    """
+    return _path(held, may, list(left)) is None
+
+
 def _from_urn(
     tasks: list[str], left: list[int], may: int, count: int, *, seed: int, audio_id: str
 ) -> list[int]:

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from sllm_data.errors import ShardError
 from sllm_data.files import atomic_path, sha256_of_bytes, sha256_of_file
 from sllm_data.shards.features import footer_entry
-from sllm_data.shards.manifest import PartRecord
+from sllm_data.shards.manifest import Manifest, PartRecord
 from sllm_data.shards.schema import SCHEMA_VERSION, Table
 
 Row = Mapping[str, Any]  # Any: a row's values have the types of its table's columns
@@ -32,6 +32,7 @@ AUDIO_ROWS_PER_GROUP = 100
 TEXT_ROWS_PER_GROUP = 10_000
 _MAX_GROUP_BYTES = 64 * 2**20  # a group of long clips must not grow with their length
 _FOOTER_TAIL_BYTES = 8  # four bytes of length, four of magic
+_REMEDY = "put it back, or delete it and its step's manifest and run the same command again"
 # what a flipped bit makes pyarrow raise; found by tests/shards/test_damage.py
 _DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
 
@@ -213,6 +214,31 @@ def record_of(root: Path, file: str) -> PartRecord:
     )
 
 
+def check_unchanged(root: Path, manifest: Manifest) -> None:
+    """Compares size and footer of a step's parts with its manifest: what was cut off or replaced.
+
+    Rows are not read for it: a byte that flipped in a page is found by the page's checksum
+    when it is read.
+
+    Raises:
+        ShardError: A part is missing, or not the file that was committed.
+    """
+    for record in manifest.parts:
+        path = root / record.file
+        try:
+            size = path.stat().st_size
+            if size == record.bytes and _footer_digest(path) == record.footer_sha256:
+                continue
+            found = "another file" if size == record.bytes else f"{size:,} bytes"
+        except OSError as error:  # a size that is right, and no footer that can be found
+            found = error.strerror or "another file"
+        raise ShardError(
+            f"{path}: must be the part of {record.bytes:,} bytes that {manifest.step} wrote, "
+            f"found: {found}; put it back, or delete it and manifest/{manifest.step}.json and "
+            "run the same command again"
+        )
+
+
 def read_footer(path: Path) -> Footer:
     """Reads what a part says about itself, without its rows.
 
@@ -233,17 +259,32 @@ def read_footer(path: Path) -> Footer:
             table=entries[b"sllm_data.table"].decode(),
             identity=entries[b"sllm_data.identity"].decode(),
             rows=rows,
-            counts=json.loads(entries[b"sllm_data.counts"]),
+            counts=_counts_in(entries[b"sllm_data.counts"]),
         )
     except KeyError as error:
         raise ShardError(
             f"{path}: must be a part written by sllm-data, its footer lacks "
-            f"{error.args[0].decode()}"
+            f"{error.args[0].decode()}; {_REMEDY}"
         ) from error
     except ValueError as error:
         raise ShardError(
-            f"{path}: must be a part written by sllm-data, its footer holds what none has: {error}"
+            f"{path}: must be a part written by sllm-data, its footer holds what none has: "
+            f"{error}; {_REMEDY}"
         ) from error
+
+
+def _counts_in(entry: bytes) -> Counts:
+    try:
+        counts = json.loads(entry)
+    except RecursionError as error:
+        raise ValueError("counts that are nested too deep") from error
+    if not isinstance(counts, dict) or not all(map(_are_counts, counts.values())):
+        raise ValueError("counts that are no numbers by kind")
+    return counts
+
+
+def _are_counts(found: Any) -> bool:  # Any: JSON
+    return isinstance(found, dict) and all(type(number) is int for number in found.values())
 
 
 def _opened(path: Path) -> pq.ParquetFile:
@@ -253,7 +294,7 @@ def _opened(path: Path) -> pq.ParquetFile:
         raise ShardError(f"{path}: the part must exist; run the step that writes it") from error
     except _DAMAGE as error:
         raise ShardError(
-            f"{path}: must be a whole Parquet file, found: {_first_line(error)}"
+            f"{path}: must be a whole Parquet file, found: {_first_line(error)}; {_REMEDY}"
         ) from error
 
 
@@ -274,4 +315,4 @@ def read_part(path: Path, columns: list[str] | None = None) -> pa.Table:
                 raise ShardError(f"{path}: must have the columns {sorted(missing)}, lacks them")
             return file.read(columns=columns)
         except _DAMAGE as error:
-            raise ShardError(f"{path}: can't be read: {_first_line(error)}") from error
+            raise ShardError(f"{path}: can't be read: {_first_line(error)}; {_REMEDY}") from error

@@ -16,7 +16,7 @@ import pyarrow as pa
 SCHEMA_VERSION = 1
 
 HISTORY = {
-    1: "2026-11: first version.",
+    1: "2026-11: first version; candidates: start_s; samples: quality.role_marker.",
 }
 
 
@@ -101,6 +101,7 @@ QUALITY = _struct(
     mean_logprob=_F32,
     judge_score=_I16,
     verdict=_STR,
+    role_marker=_BOOL,
 )
 
 
@@ -126,6 +127,7 @@ CANDIDATES = Table(
         _column("corpus_split", _STR, "the corpus's own split", nullable=True),
         _column("source", SOURCE, "corpus, version, licence, attribution"),
         _column("duration_s", _F64, "as a table of the corpus claims, seconds", nullable=True),
+        _column("start_s", _F64, "where in its file it begins, seconds", nullable=True),
         _column("extra", _STR, "JSON object of what else the corpus knew"),
     ),
 )

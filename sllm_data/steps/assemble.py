@@ -13,7 +13,7 @@ from sllm_data.records import Generator, Quality, Rejection, Request, Response, 
 from sllm_data.runners import map_parts
 from sllm_data.shards import TABLES, part_name, read_part, write_part
 from sllm_data.steps.answers import answer_to
-from sllm_data.steps.context import planner_of
+from sllm_data.steps.context import planner_of, sources_of
 from sllm_data.steps.dataset import Dataset
 from sllm_data.steps.expected import expected_identity
 from sllm_data.steps.parts import Counts, Records, Step, StepReport, finish_parts, write_rejections
@@ -39,6 +39,7 @@ _CLIP_COLUMNS = ["audio_id", "num_samples", "transcript", "language", "speaker",
 class _Job:
     number: int
     document: str
+    sources: str
     step: Step
 
 
@@ -59,7 +60,8 @@ def assemble(dataset: Dataset, progress: Progress) -> StepReport:
     document = dataset.config.model_dump_json()
 
     def make(missing: Sequence[int]) -> Iterator[Records]:
-        jobs = [_Job(number=k, document=document, step=step) for k in missing]
+        sources = sources_of(dataset.config)
+        jobs = [_Job(number=k, document=document, sources=sources, step=step) for k in missing]
         mapped = map_parts(_assemble_part, jobs, dataset.config.runner)
         yield from progress.parts("assemble", mapped, total=len(jobs))
 
@@ -76,7 +78,7 @@ def assemble(dataset: Dataset, progress: Progress) -> StepReport:
 
 
 def _assemble_part(job: _Job) -> Records:
-    planner = planner_of(job.document)
+    planner = planner_of(job.document, job.sources)
     root = planner.config.output
     rejections: list[Rejection] = []
     records: list[Any] = []  # Any: PartRecord, filled when the last row is out
@@ -189,6 +191,7 @@ def _sample(
                 detail=verdict.detail,
             )
         quality, language = verdict.quality, verdict.language
+    quality = replace(quality, role_marker=planner.finds_role_marker(request))
     return instruct_sample(
         request,
         response,

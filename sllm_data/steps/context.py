@@ -3,7 +3,8 @@
 from functools import lru_cache
 
 from sllm_data.chat import ChatRenderer
-from sllm_data.config import RunConfig
+from sllm_data.chat.loading import locate
+from sllm_data.config import RunConfig, identity_hash
 from sllm_data.files import shipped_folder
 from sllm_data.prompting.pools import Pools, load_pools
 from sllm_data.prompting.templates import Template, load_template
@@ -62,8 +63,29 @@ def backbone_of(config: RunConfig) -> Backbone:
     )
 
 
+def sources_of(config: RunConfig) -> str:
+    """Returns a hash of the files that a planner is made of: pools, templates, tokenizer.
+
+    Raises:
+        PoolError: A pool or a template is missing or unusable.
+        ModelError: The tokenizer can't be found.
+    """
+    tokenizer, revision = config.backbone.tokenizer_source, config.backbone.tokenizer_revision
+    return identity_hash(
+        [pool.sha256 for pool in pools_of(config)],
+        [template.sha256 for template in templates_of(config).values()],
+        "" if tokenizer is None else locate(tokenizer, revision=revision)[1],
+    )
+
+
 @lru_cache(maxsize=2)
-def planner_of(document: str) -> Planner:
-    """Returns the planner of a configuration (as JSON), loaded once per process."""
+def planner_of(document: str, sources: str) -> Planner:
+    """Returns the planner of a configuration (as JSON), loaded once per process.
+
+    Args:
+        document: The configuration.
+        sources: What `sources_of` says, so that files that were edited are loaded anew.
+    """
+    del sources
     config = _parsed(document)
     return Planner(config, pools_of(config), templates_of(config), backbone_of(config))

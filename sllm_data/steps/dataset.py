@@ -13,12 +13,15 @@ import yaml
 
 import sllm_data
 from sllm_data.config import RunConfig, differences, identity_hash, identity_of, resolved_document
-from sllm_data.errors import OutputError, ShardError
-from sllm_data.files import write_text
+from sllm_data.errors import OutputError, PoolError, ShardError
+from sllm_data.files import remove_temporaries, write_text
+from sllm_data.prompting.yaml_file import read_yaml
 from sllm_data.shards import SCHEMA_VERSION, Manifest, part_name, read_manifest
 from sllm_data.steps.identities import step_of_field
 
 Document = dict[str, Any]  # Any: plain YAML values
+
+_MAX_BYTES = 64 * 2**20  # an extension takes some 10 kB
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +79,7 @@ def open_dataset(config: RunConfig, *, extend: bool = False) -> Dataset:
         OutputError: The folder holds a dataset of another configuration, or can't be written.
     """
     root = config.output
-    identity = _identity(config)
+    identity = run_identity(config)
     stored = read_run_document(root)
     if stored is None:
         if any(root.glob("*/part-*.parquet")):
@@ -86,6 +89,7 @@ def open_dataset(config: RunConfig, *, extend: bool = False) -> Dataset:
         extensions: tuple[Document, ...] = (identity,)
     else:
         extensions = _continued(root, stored, identity, extend=extend)
+        remove_temporaries(root)
     dataset = Dataset(root=root, config=config, extensions=extensions)
     _write_run_document(dataset)
     return dataset
@@ -98,19 +102,36 @@ def read_run_document(root: Path) -> Document | None:
         OutputError: It can't be read as one.
     """
     path = root / "run.yaml"
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        problem = " ".join(str(error).split())
-        raise OutputError(f"{path}: can't be read: {problem}") from error
-    if not isinstance(document, dict) or not isinstance(document.get("extensions"), list):
-        raise OutputError(f"{path}: must be the run.yaml of a dataset, with its extensions")
+    try:
+        document = read_yaml(path, max_bytes=_MAX_BYTES).data
+    except PoolError as error:
+        raise OutputError(f"{error}; put back the run.yaml that sllm-data wrote") from error
+    if not isinstance(document, dict) or not _are_extensions(document.get("extensions")):
+        raise OutputError(
+            f"{path}: must be the run.yaml of a dataset, with its extensions; put back the one "
+            "that sllm-data wrote"
+        )
     return document
 
 
-def _identity(config: RunConfig) -> Document:
+def _are_extensions(found: Any) -> bool:  # Any: YAML that somebody may have edited
+    return (
+        isinstance(found, list)
+        and bool(found)
+        and all(
+            isinstance(each, dict)
+            and isinstance(each.get("tasks"), dict)
+            and isinstance(each.get("corpora"), list)
+            and all(isinstance(corpus, dict) for corpus in each["corpora"])
+            for each in found
+        )
+    )
+
+
+def run_identity(config: RunConfig) -> Document:
+    """Returns what the rows of a dataset depend on, as plain values."""
     identity = identity_of(config)
     identity["recipe"] = config.recipe_name
     for field in ("model", "tokenizer"):
@@ -180,9 +201,9 @@ def _is_growth(line: str, old: Document, new: Document) -> bool:
                 if not _is_growth(inner, old, new)
             ]
         case ["corpora", position, ("limit" | "sample") as name]:
-            before = old["corpora"][int(position)][name]
+            before = old["corpora"][int(position)].get(name)
             after = new["corpora"][int(position)][name]
-            return before is not None and (after is None or after > before)
+            return isinstance(before, int | float) and (after is None or after > before)
         case _:
             return False
 

@@ -15,11 +15,13 @@ from typing import Any
 
 from sllm_data.errors import EngineError, SllmDataError
 from sllm_data.generation import BackboneConfig
+from sllm_data.runners import start_worker
 from sllm_data.steps.answering import Job, Watch, answer_parts
 from sllm_data.steps.feeding import Throughput
 from sllm_data.steps.parts import Records
 
 _POLL_S = 1.0
+_END_S = 5.0
 
 
 def worker_devices(backbone: BackboneConfig) -> list[str]:
@@ -94,7 +96,10 @@ def _stop(workers: Sequence[BaseProcess]) -> None:
         if worker.is_alive():
             worker.terminate()
     for worker in workers:
-        worker.join()
+        worker.join(timeout=_END_S)
+        if worker.is_alive():  # a library of its engine catches SIGTERM, and hangs
+            worker.kill()
+            worker.join()
 
 
 def _next_news(news: Any, workers: Sequence[BaseProcess]) -> tuple[str, Any]:  # Any: by kind
@@ -113,6 +118,7 @@ def _next_news(news: Any, workers: Sequence[BaseProcess]) -> tuple[str, Any]:  #
 
 
 def _work(job: Job, device: str, parts: Any, news: Any) -> None:  # Any: multiprocessing queues
+    start_worker()  # a killed parent must not leave engines that write parts of the next run
     if device:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
     try:

@@ -17,14 +17,18 @@ _OF_STEP = {
     "assemble": ("filters",),
 }
 
+_FIRST = next(iter(_OF_STEP))
+
 
 def step_of_field(field: str) -> str:
     """Returns the first step whose rows depend on a field of the configuration.
 
+    A field that is not known is one that another version knew: all steps may depend on it.
+
     >>> step_of_field("filters")
     'assemble'
     """
-    return next(step for step, fields in _OF_STEP.items() if field in fields)
+    return next((step for step, fields in _OF_STEP.items() if field in fields), _FIRST)
 
 
 def identities(extensions: Sequence[Document]) -> dict[str, str]:

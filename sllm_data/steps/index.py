@@ -22,11 +22,14 @@ import pyarrow as pa
 from sllm_data.records import IndexRow, Reason, Rejection
 from sllm_data.sampling import split_of_speaker
 from sllm_data.shards import TABLES, PartRecord, part_name, read_part, write_part
+from sllm_data.steps.database import open_database, quoted
 from sllm_data.steps.dataset import Dataset
 from sllm_data.steps.expected import expected_identity
 from sllm_data.steps.parts import Records, Step, StepReport, finish_parts, write_rejections
 from sllm_data.steps.tasks import Admitted, TaskChooser
 
+_TEXTS = ["audio_id", "language", "transcript"]
+_DECISIVE = ["pcm_sha256", "entry", "corpus_split", "source", "speaker"]
 _SPLIT_ORDER = "CASE split WHEN 'test' THEN 0 WHEN 'validation' THEN 1 ELSE 2 END"
 
 
@@ -50,7 +53,7 @@ def index(dataset: Dataset) -> StepReport:
 
     def make(missing: Sequence[int]) -> Iterator[Records]:
         if missing:
-            with duckdb.connect() as database:
+            with open_database(dataset.work) as database:
                 _decide(dataset, database, first)
                 chooser = TaskChooser(dataset, database)
                 for plan in plans:
@@ -92,19 +95,18 @@ def _plans(dataset: Dataset, first: int) -> list[_Plan]:
 
 def _decide(dataset: Dataset, database: duckdb.DuckDBPyConnection, first: int) -> None:
     """Makes `stored`, `verdicts` (fresh clips) and `admitted` (clips that get tasks)."""
-    database.execute(f"SET temp_directory = '{_quoted(dataset, '.work/spill')}'")
     database.execute(
         "CREATE VIEW stored AS SELECT audio_id, transcript, language, pcm_sha256, entry, "
         "corpus_split, source.corpus AS corpus, speaker.id AS speaker, file_row_number AS row, "
         "CAST(regexp_extract(filename, 'part-(\\d+)[.]parquet$', 1) AS INTEGER) AS audio_part "
-        f"FROM read_parquet('{_quoted(dataset, 'audio/part-*.parquet')}', filename = true, "
+        f"FROM read_parquet('{quoted(dataset.root / 'audio/part-*.parquet')}', filename = true, "
         "file_row_number = true)"
     )
     if first:
         # growth parts repeat rows of base parts, hence DISTINCT
         database.execute(
             "CREATE TABLE earlier AS SELECT DISTINCT audio_id, audio_part, kept, split FROM "
-            f"read_parquet('{_quoted(dataset, 'index/part-*.parquet')}') "
+            f"read_parquet('{quoted(dataset.root / 'index/part-*.parquet')}') "
             "WHERE CAST(regexp_extract(filename, 'part-(\\d+)[.]parquet$', 1) AS INTEGER) < "
             f"{first}"
         )
@@ -213,12 +215,9 @@ def _write(
 def _rows(
     dataset: Dataset, plan: _Plan, database: duckdb.DuckDBPyConnection, chooser: TaskChooser
 ) -> tuple[list[IndexRow], list[Rejection]]:
-    texts = {
-        row["audio_id"]: row
-        for row in read_part(
-            dataset.part("audio", plan.audio_part), ["audio_id", "language", "transcript"]
-        ).to_pylist()
-    }
+    # all that the database read of this part, since only this reading verifies checksums
+    audio = read_part(dataset.part("audio", plan.audio_part), [*_TEXTS, *_DECISIVE])
+    texts = {row["audio_id"]: row for row in audio.select(_TEXTS).to_pylist()}
     if plan.base is None:
         verdicts = database.execute(
             "SELECT audio_id, split, reason, winner, home FROM verdicts WHERE audio_part = ? "
@@ -273,7 +272,3 @@ def _rejection(
     return Rejection(
         row_id=audio_id, audio_id=audio_id, step="index", reason=reason, detail=details[reason]
     )
-
-
-def _quoted(dataset: Dataset, name: str) -> str:
-    return str(dataset.root / name).replace("'", "''")

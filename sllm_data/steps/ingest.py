@@ -1,18 +1,15 @@
 """ingest: each candidate's audio is opened once and stored as it came."""
 
-import functools
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sllm_data.audio.decode import libsndfile_version
 from sllm_data.config import RunConfig
-from sllm_data.corpora.config import Bounds, CorpusConfig
-from sllm_data.corpora.opening import corpus_root, open_candidate
-from sllm_data.records import Candidate, Rejection, Source, Speaker, Utterance
+from sllm_data.corpora.opening import Opened, open_candidates
+from sllm_data.records import Candidate, Rejection, Source, Speaker
 from sllm_data.runners import map_parts
 from sllm_data.shards import TABLES, PartRecord, part_name, read_part, write_part
 from sllm_data.steps.dataset import Dataset
@@ -69,17 +66,18 @@ def _ingest_part(job: _Job) -> Records:
     counts: dict[str, Counter[str]] = {"rows": Counter(), "milliseconds": Counter()}
 
     def rows() -> Iterator[Row]:
-        for fields in candidates.to_pylist():
-            candidate = _candidate_of(fields)
-            root_of_entry, bounds = _entry(job.config.corpora[candidate.entry], job.config.audio)
-            opened = open_candidate(candidate, root=root_of_entry, bounds=bounds)
+        listed = [_candidate_of(fields) for fields in candidates.to_pylist()]
+        config = job.config
+        for opened in open_candidates(
+            listed, corpora=config.corpora, bounds=config.audio, scratch=root
+        ):
             if isinstance(opened, Rejection):
                 rejections.append(opened)
                 continue
-            utterance, content = opened
+            utterance = opened.utterance
             counts["rows"][utterance.language] += 1
             counts["milliseconds"][utterance.language] += round(1000 * utterance.duration_s)
-            yield _row_of(utterance, content, name=PurePosixPath(candidate.audio_path).name)
+            yield _row_of(opened)
         # here, after the last row, so that the audio part gets its final name last
         records.append(write_rejections(root, job.step, job.number, rejections))
 
@@ -94,11 +92,6 @@ def _ingest_part(job: _Job) -> Records:
     return (*records, audio)
 
 
-@functools.cache
-def _entry(corpus: CorpusConfig, bounds: Bounds) -> tuple[Path, Bounds]:
-    return corpus_root(corpus), bounds.for_entry(corpus)
-
-
 def _candidate_of(fields: dict[str, Any]) -> Candidate:
     return Candidate(
         **fields
@@ -110,10 +103,11 @@ def _candidate_of(fields: dict[str, Any]) -> Candidate:
     )
 
 
-def _row_of(utterance: Utterance, content: bytes, *, name: str) -> Row:
+def _row_of(opened: Opened) -> Row:
+    utterance = opened.utterance
     row: dict[str, Any] = {column: getattr(utterance, column) for column in _COLUMNS}
     return row | {
-        "audio": {"bytes": content, "path": name},
+        "audio": {"bytes": opened.content, "path": opened.name},
         "speaker": {name: getattr(utterance.speaker, name) for name in _SPEAKER},
         "source": {name: getattr(utterance.source, name) for name in _SOURCE},
         "extra": json.dumps(dict(utterance.extra), sort_keys=True, ensure_ascii=False),

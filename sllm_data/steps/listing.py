@@ -21,9 +21,12 @@ import duckdb
 import pyarrow as pa
 
 from sllm_data.corpora.reading import read_corpus
+from sllm_data.errors import CorpusError
+from sllm_data.files import writing
 from sllm_data.records import Candidate, Reason, Rejection
 from sllm_data.seeding import uniform
 from sllm_data.shards import TABLES, Column, PartRecord, Table, part_name, write_part
+from sllm_data.steps.database import open_database, quoted
 from sllm_data.steps.dataset import Dataset
 from sllm_data.steps.expected import expected_identity
 from sllm_data.steps.parts import Records, Step, StepReport, finish_parts, write_rejections
@@ -91,10 +94,16 @@ class _Listing:
         self.counts: dict[str, str] = {}
 
     def write(self) -> Records:
-        for path in self._stale():
-            path.unlink()
-        self._dataset.work.mkdir(parents=True)
-        with self._rejected.open("w", encoding="utf-8") as sink, duckdb.connect() as database:
+        work = self._dataset.work
+        with writing(work):
+            for path in self._stale():
+                path.unlink()
+            work.mkdir(parents=True, exist_ok=True)
+        with (
+            writing(self._rejected),
+            self._rejected.open("w", encoding="utf-8") as sink,
+            open_database(work) as database,
+        ):
             write_part(
                 self._dataset.root,
                 ".work/listed.parquet",
@@ -117,7 +126,9 @@ class _Listing:
         config = self._dataset.config
         position = 0
         for entry, corpus in enumerate(config.corpora):
+            is_empty = True
             for item in read_corpus(corpus, entry=entry, speaker_salt=config.speaker_salt):
+                is_empty = False
                 if isinstance(item, Rejection):
                     _append(sink, item)
                     continue
@@ -126,37 +137,51 @@ class _Listing:
                     "position": position,
                 }
                 position += 1
+            if is_empty:
+                raise CorpusError(
+                    f"corpora.{entry} of kind {corpus.kind}: must list at least one utterance, "
+                    "lists none; look at its tables, or remove the entry"
+                )
 
     def _select(self, database: duckdb.DuckDBPyConnection, sink: TextIO) -> None:
-        """Makes the table `chosen`: unique, new, and within sample, limit and weight."""
+        """Makes `chosen` (entry, position): unique, new, and within sample, limit and weight.
+
+        Only ids, hashes and positions are looked at: rows with their texts are read once,
+        when they are sorted.
+        """
         root = self._dataset.root
-        database.execute("SET preserve_insertion_order = false")
-        database.execute(f"SET temp_directory = '{_quoted(self._dataset.work / 'spill')}'")
         database.execute(
-            "CREATE VIEW ranked AS SELECT *, row_number() OVER "
-            "(PARTITION BY audio_id ORDER BY entry, position) AS nth "
-            f"FROM read_parquet('{_quoted(root / '.work/listed.parquet')}')"
+            "CREATE TABLE ids AS SELECT audio_id, entry, hash, position "
+            f"FROM read_parquet('{quoted(root / '.work/listed.parquet')}')"
+        )
+        # entries are read in their order, so the first position is that of the first entry
+        database.execute(
+            "CREATE TABLE listed AS SELECT ids.* FROM ids SEMI JOIN "
+            "(SELECT min(position) AS position FROM ids GROUP BY audio_id) USING (position)"
         )
         repeated = database.execute(
-            "SELECT audio_id FROM ranked WHERE nth > 1 ORDER BY audio_id, nth"
+            "SELECT audio_id, count(*) - 1 FROM ids GROUP BY audio_id HAVING count(*) > 1 "
+            "ORDER BY audio_id"
         )
         while row := repeated.fetchone():
-            _append(sink, _duplicate(row[0]))
+            for _ in range(row[1]):
+                _append(sink, _duplicate(row[0]))
+        database.execute("DROP TABLE ids")
         database.execute("CREATE TABLE entries (entry INTEGER, share DOUBLE, quota BIGINT)")
         self._fill_entries(database)
         database.execute(
-            "CREATE TABLE chosen AS SELECT ranked.* EXCLUDE (nth) FROM ranked "
-            "JOIN entries USING (entry) WHERE nth = 1 AND hash < share "
+            "CREATE TABLE chosen AS SELECT listed.entry, listed.audio_id, listed.position "
+            "FROM listed JOIN entries USING (entry) WHERE hash < share "
             "QUALIFY row_number() OVER (PARTITION BY entry ORDER BY hash, audio_id) <= quota"
         )
         if self._first:
-            old = _quoted(root / "candidates" / "part-*.parquet")
+            old = quoted(root / "candidates" / "part-*.parquet")
             database.execute(
                 "DELETE FROM chosen WHERE audio_id IN "
                 f"(SELECT audio_id FROM read_parquet('{old}'))"
             )
         self.counts = {
-            "listed": str(_count(database, "ranked WHERE nth = 1")),
+            "listed": str(_count(database, "listed")),
             "chosen": str(_count(database, "chosen")),
         }
 
@@ -167,7 +192,7 @@ class _Listing:
             share = 1.0 if corpus.sample is None else corpus.sample
             count = _count(
                 database,
-                "ranked WHERE nth = 1 AND entry = ? AND hash < ?",
+                "listed WHERE entry = ? AND hash < ?",
                 [entry, share],
             )
             available[entry] = count if corpus.limit is None else min(count, corpus.limit)
@@ -176,9 +201,18 @@ class _Listing:
             share = 1.0 if corpus.sample is None else corpus.sample
             database.execute("INSERT INTO entries VALUES (?, ?, ?)", [entry, share, quotas[entry]])
 
+    def _sorted_rows(self, database: duckdb.DuckDBPyConnection) -> Iterator[Row]:
+        listed = quoted(self._dataset.root / ".work/listed.parquet")
+        result = database.sql(
+            f"SELECT {_COLUMNS} FROM read_parquet('{listed}') SEMI JOIN chosen USING (position) "
+            "ORDER BY entry, audio_id"
+        )
+        for batch in result.to_arrow_reader(_BATCH_ROWS):
+            yield from batch.to_pylist()
+
     def _cut(self, database: duckdb.DuckDBPyConnection) -> Iterator[PartRecord]:
         size = self._dataset.config.part_size
-        rows = _sorted_rows(database)
+        rows = self._sorted_rows(database)
         number = self._first
         rejections: Iterable[Rejection] = _read_back(self._rejected)
         while True:
@@ -226,12 +260,6 @@ def _weighted(available: Mapping[int, int], weights: Mapping[int, float]) -> dic
     }
 
 
-def _sorted_rows(database: duckdb.DuckDBPyConnection) -> Iterator[Row]:
-    result = database.sql(f"SELECT {_COLUMNS} FROM chosen ORDER BY entry, audio_id")
-    for batch in result.to_arrow_reader(_BATCH_ROWS):
-        yield from batch.to_pylist()
-
-
 def _duplicate(audio_id: str) -> Rejection:
     return Rejection(
         row_id=audio_id,
@@ -249,7 +277,3 @@ def _row_of(candidate: Candidate) -> dict[str, Any]:
         "source": asdict(candidate.source),
         "extra": json.dumps(dict(candidate.extra), sort_keys=True, ensure_ascii=False),
     }
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")

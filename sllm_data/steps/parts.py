@@ -17,6 +17,7 @@ from sllm_data.shards import (
     TABLES,
     Manifest,
     PartRecord,
+    check_unchanged,
     part_name,
     read_footer,
     record_of,
@@ -84,14 +85,18 @@ def finish_parts(
     Raises:
         RejectedError: More rows were rejected than `max_rejected_fraction` allows.
         OutputError: A part on disk was made under another configuration.
+        ShardError: A part that is to be read is not what its manifest says.
     """
-    inputs = {name: _input(dataset, name) for name in step.inputs}
+    read = {name: _input(dataset, name) for name in step.inputs}
+    inputs = {name: manifest.digest() for name, manifest in read.items()}
     old = dataset.manifest(step.name)
     if old is not None and old.extension == dataset.extension:
         _check_same(dataset, step, old, inputs)
         return _report(step, old.parts, done=0, kept=len(numbers))
     committed = {} if old is None else {record.file: record for record in old.parts}
     missing = [k for k in numbers if not _is_done(dataset, step, k, committed)]
+    for manifest in (*read.values(), *((old,) if old else ())):
+        check_unchanged(dataset.root, manifest)
     for records in make(missing):
         committed.update({record.file: record for record in records})
     files = [f"{folder}/{part_name(k)}" for k in numbers for folder in step.folders]
@@ -114,14 +119,14 @@ def finish_parts(
     return _report(step, parts, done=len(missing), kept=len(numbers) - len(missing))
 
 
-def _input(dataset: Dataset, name: str) -> str:
-    """Digest of a finished input of this extension, made with what is configured now."""
+def _input(dataset: Dataset, name: str) -> Manifest:
+    """The manifest of a finished input of this extension, made with what is configured now."""
     manifest = dataset.finished(name)
     if manifest.extension != dataset.extension:
         raise ShardError(f"{dataset.root}: the step {name} must be extended first")
     if manifest.identity != expected_identity(dataset, name):
         raise OutputError(_edited(dataset, name))
-    return manifest.digest()
+    return manifest
 
 
 def _check_same(dataset: Dataset, step: Step, old: Manifest, inputs: Mapping[str, str]) -> None:

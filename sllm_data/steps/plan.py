@@ -17,11 +17,11 @@ from sllm_data.prompting.preparation import check_restored, prepare
 from sllm_data.records import Reason, Rejection, Request
 from sllm_data.runners import map_parts
 from sllm_data.shards import TABLES, part_name, read_part, write_part
-from sllm_data.steps.context import planner_of
+from sllm_data.steps.context import planner_of, sources_of
 from sllm_data.steps.dataset import Dataset
 from sllm_data.steps.expected import expected_identity
 from sllm_data.steps.parts import Counts, Records, Step, StepReport, finish_parts, write_rejections
-from sllm_data.steps.planner import Asked, Planner
+from sllm_data.steps.planner import Asked, Planner, longest_transcript
 from sllm_data.steps.progress import Progress
 from sllm_data.steps.rows import request_row
 from sllm_data.steps.side_passes import judge_drafts, restore_draft, restored_answers
@@ -35,6 +35,7 @@ class _Job:
     audio_part: int
     turn: str
     document: str
+    sources: str
     step: Step
 
 
@@ -62,12 +63,14 @@ def plan(dataset: Dataset, turn: str, progress: Progress) -> StepReport:
     document = dataset.config.model_dump_json()
 
     def make(missing: Sequence[int]) -> Iterator[Records]:
+        sources = sources_of(dataset.config)
         jobs = [
             _Job(
                 number=k,
                 audio_part=int(audio_parts[str(k)]),
                 turn=turn,
                 document=document,
+                sources=sources,
                 step=step,
             )
             for k in missing
@@ -136,7 +139,7 @@ def _without_collector() -> Iterator[None]:
 
 @_without_collector()
 def _plan_part(job: _Job) -> Records:
-    planner = planner_of(job.document)
+    planner = planner_of(job.document, job.sources)
     root = planner.config.output
     counts: dict[str, Counter[str]] = {
         "tasks": Counter(),
@@ -147,11 +150,14 @@ def _plan_part(job: _Job) -> Records:
     }
     requests, rejections = _requests(planner, job, counts["restored"])
     model, renderer = planner.model_columns(), planner.backbone.renderer
+    is_fallback = renderer is not None and renderer.is_fallback
     for request in requests:
         counts["tasks"][request.task] += 1
         counts["targets"][request.target] += 1
-        if renderer is not None and renderer.flags_role_markers(request.transcript_prepared):
+        if planner.finds_role_marker(request):
             counts["flags"]["role_marker_in_transcript"] += 1
+        if is_fallback and request.target == "generated":
+            counts["flags"]["model_without_chat_template"] += 1
         counts["prompt_tokens"][request.task] += len(request.prompt_token_ids)
     rejected = write_rejections(root, job.step, job.number, rejections)
     part = write_part(
@@ -191,6 +197,7 @@ def _asked(
     use_restored = job.turn == "main" and config.prompts.preparation == "restored"
     if use_restored:
         answers = restored_answers(config.output, job.number)
+    longest = longest_transcript(config.prompts.max_prompt_tokens)
     asked: list[Asked] = []
     rejected: list[Rejection] = []
     for row in read_part(root / "index" / part_name(job.number)).to_pylist():
@@ -207,6 +214,10 @@ def _asked(
             prepared = prepare(text["transcript"], how=how, language=text["language"])
         if not prepared:
             rejected.append(_left_empty(row["audio_id"], config.prompts.preparation))
+            continue
+        if len(prepared.encode()) > longest:
+            if job.turn == "main":  # not twice, where a restoring pass comes first
+                rejected.append(_overlong(row["audio_id"], prepared, longest))
             continue
         asked.append(
             Asked(
@@ -234,4 +245,15 @@ def _left_empty(audio_id: str, how: str) -> Rejection:
         step="plan",
         reason=Reason.EMPTY_TRANSCRIPT,
         detail=f"the transcript must hold words, the preparation {how!r} leaves none",
+    )
+
+
+def _overlong(audio_id: str, transcript: str, longest: int) -> Rejection:
+    return Rejection(
+        row_id=audio_id,
+        audio_id=audio_id,
+        step="plan",
+        reason=Reason.PROMPT_TOO_LONG,
+        detail=f"the transcript must have at most {longest} bytes to fit into a prompt, "
+        f"has {len(transcript.encode())}",
     )

@@ -14,6 +14,7 @@ from sllm_data.config import RunConfig
 from sllm_data.errors import PoolError
 from sllm_data.prompting.languages import language_name
 from sllm_data.prompting.pools import Instruction, Pool, Pools
+from sllm_data.prompting.sandbox import MAX_OUTPUT_CHARS
 from sllm_data.prompting.templates import Template, template_from_string
 from sllm_data.prompting.twins import Twin, render_twin
 from sllm_data.records import Message, Reason, Rejection, Request, Sampling
@@ -22,6 +23,7 @@ from sllm_data.seeding import hash128, seed_for
 from sllm_data.steps.rows import canonical, sampling_document
 
 _NO_TOKENS: tuple[int, ...] = ()
+_BYTES_PER_TOKEN = 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,6 +148,16 @@ class Planner:
         turn = Message(role="user", content=user)
         return (Message(role="system", content=system), turn) if system else (turn,)
 
+    def finds_role_marker(self, request: Request) -> bool | None:
+        """Whether the transcript may pass for a turn of its own (`USER:`).
+
+        None where no text can: control tokens begin the turns, or no template is known here.
+        """
+        renderer = self.backbone.renderer
+        if renderer is None or not renderer.role_markers:
+            return None
+        return renderer.flags_role_markers(request.transcript_prepared)
+
     def _draft(self, row: Asked, name: str) -> Request:
         config, task = self.config, self.config.tasks[name]
         instruction = self._instruction(row, name)
@@ -246,6 +258,18 @@ def _eval_group(task: TaskConfig, instruction: Instruction) -> str:
     if task.held_out:
         return "held_out_task"
     return "held_out_instruction" if instruction.held_out else "train"
+
+
+def longest_transcript(max_prompt_tokens: int) -> int:
+    """Bytes of the longest transcript that is looked at: no prompt can hold a longer one.
+
+    No text has 16 bytes a token on average. The bound holds without a tokenizer, too, and
+    keeps what a template renders within its own.
+
+    >>> longest_transcript(1024)
+    16384
+    """
+    return min(_BYTES_PER_TOKEN * max_prompt_tokens, MAX_OUTPUT_CHARS // 2)
 
 
 def _too_long(draft: Request, num_tokens: int, longest: int) -> Rejection:

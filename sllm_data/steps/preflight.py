@@ -1,34 +1,71 @@
 """What can be known to fail before an hour of work is done: looked at before the first step."""
 
-from sllm_data.chat.loading import locate
+from collections.abc import Mapping, Sequence
+
 from sllm_data.config import RunConfig
 from sllm_data.errors import PoolError
-from sllm_data.prompting.pools import Pools
-from sllm_data.steps.context import pools_of, templates_of
+from sllm_data.prompting.pools import Instruction, Pool, Pools
+from sllm_data.prompting.templates import Template, template_from_string
+from sllm_data.prompting.twins import render_twin
+from sllm_data.sampling import TaskConfig
+from sllm_data.steps.context import planner_of, pools_of, sources_of, templates_of
+from sllm_data.steps.planner import wording_fields
 from sllm_data.steps.reuse import checked_dataset
 
 
 def check_inputs(config: RunConfig) -> None:
-    """Looks for the pools, templates, older datasets and the model that a run names.
+    """Tries the pools, templates, older datasets and the tokenizer that a run names.
+
+    Every wording that may be asked is rendered once. The tokenizer takes seconds to load,
+    and stays loaded for `plan`.
 
     Raises:
-        PoolError: A task has no pool in a language that is asked for, or a template is unusable.
+        PoolError: A task has no pool in a language that is asked for, or a wording or a
+            template can't be rendered.
         OutputError: A folder in `reuse` is no dataset.
-        ModelError: The backbone's tokenizer can't be found.
+        ShardError: A part of one is no part of ours.
+        ModelError: The backbone's tokenizer or chat template can't be found or used.
     """
     pools = pools_of(config)
+    layouts = [templates_of(config)[name] for name in config.prompts.templates]
     for name, task in config.tasks.items():
-        for language in config.prompts.instruction_languages:
-            if task.weight > 0:
-                _check_pool(pools, name, "en" if language == "utterance" else language)
-    templates_of(config)
+        if task.weight > 0:
+            for pool in _pools_of_task(pools, name, config.prompts.instruction_languages):
+                _check_pool(pool, task, layouts)
     for folder in config.reuse:
         checked_dataset(folder)
     if config.backbone.tokenizer_source is not None:
-        locate(config.backbone.tokenizer_source, revision=config.backbone.tokenizer_revision)
+        planner_of(config.model_dump_json(), sources_of(config))
 
 
-def _check_pool(pools: Pools, task: str, language: str) -> None:
-    pool = pools.get(task, language)
+def _pools_of_task(pools: Pools, task: str, languages: Mapping[str, float]) -> list[Pool]:
+    """The pools that the task may draw from; English stands in for the utterance's language."""
+    named = {"en" if language == "utterance" else language for language in languages}
+    if "utterance" in languages:
+        named |= set(pools.languages(task))
+    return [pools.get(task, language) for language in sorted(named)]
+
+
+def _check_pool(pool: Pool, task: TaskConfig, layouts: Sequence[Template]) -> None:
     if all(instruction.held_out for instruction in pool.instructions):
         raise PoolError(f"{pool.path}: at least one wording must not be held out")
+    for params in [{"to": code} for code in task.to] or [{}]:
+        for instruction in pool.instructions:
+            try:
+                fields = wording_fields(params, instruction)
+                for side in (instruction.text, instruction.audio):
+                    template_from_string(instruction.id, side).render(**fields)
+            except PoolError as error:
+                raise PoolError(f"{pool.path}: {error}") from error
+        for layout in layouts:
+            _check_layout(layout, pool.instructions[0], params)
+
+
+def _check_layout(layout: Template, instruction: Instruction, params: dict[str, str]) -> None:
+    fields = wording_fields(params, instruction)
+    try:
+        render_twin(
+            template=layout, instruction=instruction, transcript="", fields=fields, system=None
+        )
+    except PoolError as error:
+        raise PoolError(f"prompts.templates: {error}") from error

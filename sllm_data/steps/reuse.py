@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from sllm_data.errors import OutputError
-from sllm_data.shards import TABLES, read_part
+from sllm_data.shards import TABLES, read_footer, read_part
+from sllm_data.steps.database import open_database, quoted
 from sllm_data.steps.dataset import Dataset, read_run_document
 
 Row = dict[str, Any]  # Any: values of the responses table
@@ -33,7 +32,7 @@ def prepare_reuse(dataset: Dataset, turn: str) -> Path | None:
     columns = ", ".join(
         f"r.{name}" for name in TABLES["responses"].names(without=("request_id", "reused_from"))
     )
-    with duckdb.connect() as database:
+    with open_database(dataset.work) as database:
         database.execute(
             f"""COPY (
             SELECT {columns}, o.identity AS reused_from, q.request_id, q.part FROM (
@@ -47,7 +46,7 @@ def prepare_reuse(dataset: Dataset, turn: str) -> Path | None:
                 WHERE engine <> 'none') r USING (request_key)
             JOIN ({_origins(older)}) o ON starts_with(r.file, o.folder)
             QUALIFY row_number() OVER (PARTITION BY q.request_id ORDER BY o.rank, r.file) = 1
-            ) TO '{_quoted(target)}' (FORMAT parquet, PARTITION_BY part)"""
+            ) TO '{quoted(target)}' (FORMAT parquet, PARTITION_BY part)"""
         )
     return target
 
@@ -67,9 +66,13 @@ def checked_dataset(folder: Path) -> Path:
 
     Raises:
         OutputError: It has none.
+        ShardError: One of its parts is no part of ours, or not whole.
     """
-    if read_run_document(folder) is None or not any(folder.glob("responses/*/part-*.parquet")):
+    parts = sorted(folder.glob("responses/*/part-*.parquet"))
+    if read_run_document(folder) is None or not parts:
         raise OutputError(f"reuse: {folder} must be a dataset with responses, found none there")
+    for part in parts:
+        read_footer(part)
     return folder
 
 
@@ -77,16 +80,12 @@ def _origins(older: Sequence[Path]) -> str:
     rows = []
     for rank, folder in enumerate(older):
         document = read_run_document(folder) or {}
-        identity = _quoted(Path(str(document.get("identity", ""))))
+        identity = quoted(Path(str(document.get("identity", ""))))
         rows.append(
-            f"SELECT '{_quoted(folder)}/' AS folder, '{identity}' AS identity, {rank} AS rank"
+            f"SELECT '{quoted(folder)}/' AS folder, '{identity}' AS identity, {rank} AS rank"
         )
     return " UNION ALL ".join(rows)
 
 
 def _glob(folders: Sequence[Path], tables: str) -> str:
-    return "[" + ", ".join(f"'{_quoted(f)}/{tables}/part-*.parquet'" for f in folders) + "]"
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")
+    return "[" + ", ".join(f"'{quoted(f)}/{tables}/part-*.parquet'" for f in folders) + "]"

@@ -68,13 +68,18 @@ def run_all(
 
 def _run(dataset: Dataset, name: str, progress: Progress) -> StepReport:
     start = time.monotonic()
-    if name == "candidates" and dataset.manifest(name) is None:
+    if name == "candidates" and not _is_listed(dataset):
         check_inputs(dataset.config)
     report = _steps(dataset, progress)[name]()
     if name == "assemble":
         write_card(dataset)
         shutil.rmtree(dataset.work, ignore_errors=True)
     return replace(report, seconds=time.monotonic() - start)
+
+
+def _is_listed(dataset: Dataset) -> bool:
+    manifest = dataset.manifest("candidates")
+    return manifest is not None and manifest.extension == dataset.extension
 
 
 def _steps(dataset: Dataset, progress: Progress) -> dict[str, Callable[[], StepReport]]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sllm_data.filtering.verdicts import judge_response
 from sllm_data.prompting.languages import language_name
+from sllm_data.prompting.sandbox import MAX_OUTPUT_CHARS
 from sllm_data.prompting.templates import Template
 from sllm_data.records import Message, Request, Sampling
 from sllm_data.seeding import hash128, seed_for
@@ -68,6 +69,8 @@ def _judge_drafts(planner: Planner, number: int) -> Iterator[Request]:
         request = requests[row["request_id"]]
         answer = answer_to(request, response_from(row), planner=planner, judge_score=None)
         if request.target != "generated" or judge_response(answer, cheap).reason is not None:
+            continue
+        if len(row["text"]) > MAX_OUTPUT_CHARS // 4:  # a server that knows no max_tokens
             continue
         content = template.render(
             instruction=planner.wording(request),

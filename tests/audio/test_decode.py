@@ -211,3 +211,13 @@ def test_every_real_clip_decodes_to_what_plain_soundfile_gives(real_speech: Path
         clip = decode(path.read_bytes())
         assert clip.sampling_rate == rate, path
         assert np.array_equal(clip.samples, plain), path
+
+
+def test_a_header_that_points_before_the_beginning_prints_no_traceback(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    content = encoded(tone(0.1), 16_000, "AIFF", "PCM_16")
+    # no SSND chunk is found, so libsndfile goes back to look for it
+    with pytest.raises(UndecodableAudioError):
+        decode(content.replace(b"SSND", b"\x00\x00\x00\x00"))
+    assert capfd.readouterr().err == ""

@@ -77,6 +77,21 @@ INST_TEMPLATE = """{{ bos_token }}
 {%- if m.role == 'user' -%}{{- '[INST] ' ~ m.content ~ ' [/INST]' -}}
 {%- else -%}{{- ' ' ~ m.content | trim ~ eos_token -}}{%- endif -%}
 {%- endfor -%}"""
+LATER_INST_TEMPLATE = """{{ bos_token }}
+{%- if messages[0].role == 'system' -%}
+{%- set said = messages[0].content ~ '\\n\\n' -%}{%- set rest = messages[1:] -%}
+{%- else -%}{%- set said = '' -%}{%- set rest = messages -%}{%- endif -%}
+{%- for m in rest -%}
+{%- if m.role == 'user' -%}
+{{- '[INST] ' ~ (said if loop.last else '') ~ m.content ~ '[/INST]' -}}
+{%- else -%}{{- ' ' ~ m.content ~ eos_token -}}{%- endif -%}
+{%- endfor -%}"""
+TIGHT_INST_TEMPLATE = """{{ bos_token }}
+{%- for m in messages -%}
+{%- if m.role == 'system' -%}{{- '[SYSTEM_PROMPT]' ~ m.content ~ '[/SYSTEM_PROMPT]' -}}
+{%- elif m.role == 'user' -%}{{- '[INST]' ~ m.content ~ '[/INST]' -}}
+{%- else -%}{{- m.content ~ eos_token -}}{%- endif -%}
+{%- endfor -%}"""
 PLAIN_TEMPLATE = """
 {%- if messages[0].role == 'system' -%}{%- set rest = messages[1:] -%}
 {{- messages[0].content ~ ' ' -}}
@@ -224,6 +239,17 @@ def qwen(*plain: str) -> Tokenizer:
     return tokenizer
 
 
+def tekken() -> Tokenizer:
+    """Byte-level BPE with the control tokens of later Mistrals."""
+    tokenizer = byte_level(ignore_merges=True)
+    marks = ("[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]")
+    tokenizer.add_special_tokens(["<unk>", "<s>", "</s>", *marks])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", tokenizer.token_to_id("<s>"))]
+    )
+    return tokenizer
+
+
 def short() -> Tokenizer:
     """Control tokens that eat whitespace, and added tokens that are mere text."""
     tokenizer = byte_level()
@@ -278,6 +304,28 @@ FAMILIES = (
         config=SENTENCEPIECE,
         controls=("<s>", "</s>", "[INST]", "[/INST]", "<unk>"),
         roles=("user", "assistant", "user"),
+    ),
+    Family(
+        name="mistral_plain",
+        tokenizer=lambda: sentencepiece_bpe(["<s>", "</s>"], legacy=True),
+        template=INST_TEMPLATE,
+        config=SENTENCEPIECE,
+        controls=("<s>", "</s>", "<unk>"),
+        roles=("user", "assistant", "user"),
+    ),
+    Family(
+        name="mistral_later",
+        tokenizer=lambda: sentencepiece_bpe(["<s>", "</s>", "[INST]", "[/INST]"]),
+        template=LATER_INST_TEMPLATE,
+        config=SENTENCEPIECE,
+        controls=("<s>", "</s>", "[INST]", "[/INST]", "<unk>"),
+    ),
+    Family(
+        name="mistral_tekken",
+        tokenizer=tekken,
+        template=TIGHT_INST_TEMPLATE,
+        config=SENTENCEPIECE,
+        controls=("<s>", "</s>", "[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"),
     ),
     Family(
         name="vicuna",

@@ -22,6 +22,9 @@ def _skeleton(*stream):
         ("llama", ()),
         ("qwen", ()),
         ("mistral", ()),
+        ("mistral_later", ()),
+        ("mistral_tekken", ()),
+        ("mistral_plain", ("[INST]", "[/INST]")),
     ],
 )
 def test_markers_are_those_of_the_template(load_family, name, markers):

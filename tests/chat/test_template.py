@@ -60,6 +60,10 @@ def test_arguments_reach_the_template_and_its_hash(load):
         ("{{ raise_exception('no, thanks') }}", r"fails \(no, thanks\)"),
         ("{{ m.content }}{{ strftime_now('%d %b %Y') }}", "writes today's date"),
         ("{{ m.content }}{% if %}", "fails"),
+        ("{{ m.content }}{% macro x() %}{% break %}{% endmacro %}", "fails"),
+        ("{{ m.content }}{% if m.content == 1e400 %}{% endif %}", "fails"),
+        ("{{ m.content }}{% macro x() %}{{ x() }}{% endmacro %}{{ x() }}", "fails"),
+        (r"{{ m.content }}{{ '\ud800' }}", "writes half a surrogate pair"),
     ],
 )
 def test_a_template_that_can_not_serve_is_an_error(load, content, complaint):

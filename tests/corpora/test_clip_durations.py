@@ -36,7 +36,9 @@ def test_every_listed_duration_is_found(
     assert durations.of("Unlisted.mp3") is None
 
 
-@pytest.mark.parametrize("value", ["", "x", "-1", "5.5", "4294967296", "nan", "1e3"])
+@pytest.mark.parametrize(
+    "value", ["", "x", "-1", "5.5", "4294967296", "nan", "1e3", "9" * 5_000, "9" * 5_000 + ".0"]
+)
 def test_a_duration_that_is_no_number_of_ms_is_named(tmp_path: Path, value: str) -> None:
     durations = ClipDurations()
     (row,) = durations.fill(write(tmp_path, f"clip\tduration[ms]\na.mp3\t{value}\nb.mp3\t7.0\n"))

@@ -170,6 +170,11 @@ def test_the_path_of_a_clip_begins_with_its_stem(path: str) -> None:
         ({"path": "a .mp3"}, Reason.MALFORMED_ROW, "path must name a clip"),
         ({"path": "a.mp3", "up_votes": "two"}, Reason.MALFORMED_ROW, "up_votes must be a number"),
         ({"path": "a.mp3", "down_votes": ""}, Reason.MALFORMED_ROW, "down_votes must be a number"),
+        (
+            {"path": "a.mp3", "up_votes": "9" * 5_000},
+            Reason.MALFORMED_ROW,
+            "up_votes must be a number",
+        ),
         ({"path": "a.mp3", "locale": "<b>"}, Reason.MALFORMED_ROW, "language tag"),
         ({"path": "gone.mp3"}, Reason.AUDIO_MISSING, "en/clips/gone.mp3 must be a file"),
         ({"path": "x" * 300 + ".mp3"}, Reason.AUDIO_MISSING, "must be a file"),

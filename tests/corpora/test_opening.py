@@ -7,8 +7,8 @@ import pytest
 import soundfile as sf
 from pydantic import TypeAdapter
 
-from sllm_data.corpora.config import Bounds, CorpusConfig
-from sllm_data.corpora.opening import corpus_root, open_candidate
+from sllm_data.corpora.config import Bounds, CommonVoiceConfig, CorpusConfig
+from sllm_data.corpora.opening import Opened, open_candidate
 from sllm_data.corpora.reading import read_corpus
 from sllm_data.errors import CorpusError
 from sllm_data.records import Candidate, Reason, Rejection, Source, Speaker, Utterance
@@ -30,7 +30,11 @@ def candidate(audio_path: str = "clip.flac", transcript: str = "HELLO") -> Candi
     )
 
 
-def reason_for(outcome: tuple[Utterance, bytes] | Rejection) -> Reason:
+def folder(path: Path) -> CorpusConfig:
+    return CommonVoiceConfig(kind="common_voice", path=path)
+
+
+def reason_for(outcome: Opened | Rejection) -> Reason:
     assert isinstance(outcome, Rejection)
     assert outcome.row_id == outcome.audio_id == "corpus/1/x/clip"
     assert outcome.step == "ingest"
@@ -44,12 +48,11 @@ def test_an_utterance_carries_the_candidate_its_hashes_and_its_true_length(
     content = speech_bytes(0.5)
     (tmp_path / "clip.flac").write_bytes(content)
     listed = candidate()
-    opened = open_candidate(listed, root=tmp_path, bounds=Bounds())
-    assert not isinstance(opened, Rejection)
-    utterance, stored = opened
+    opened = open_candidate(listed, config=folder(tmp_path), bounds=Bounds())
+    assert isinstance(opened, Opened)
     samples, _ = sf.read(tmp_path / "clip.flac", dtype="int16")
-    assert stored == content
-    assert utterance == Utterance(
+    assert (opened.content, opened.name) == (content, "clip.flac")
+    assert opened.utterance == Utterance(
         audio_id=listed.audio_id,
         entry=2,
         sha256=hashlib.sha256(content).hexdigest(),
@@ -70,15 +73,17 @@ def test_an_utterance_carries_the_candidate_its_hashes_and_its_true_length(
 def test_channels_are_interleaved_in_the_hash_of_the_samples(tmp_path: Path) -> None:
     samples = np.arange(-8_000, 8_000, dtype=np.int16).reshape(-1, 2)
     sf.write(tmp_path / "clip.flac", samples, 16_000)
-    opened = open_candidate(candidate(), root=tmp_path, bounds=Bounds())
-    assert not isinstance(opened, Rejection)
-    assert opened[0].num_channels == 2
-    assert opened[0].pcm_sha256 == hashlib.sha256(samples.tobytes()).hexdigest()
+    opened = open_candidate(candidate(), config=folder(tmp_path), bounds=Bounds())
+    assert isinstance(opened, Opened)
+    assert opened.utterance.num_channels == 2
+    assert opened.utterance.pcm_sha256 == hashlib.sha256(samples.tobytes()).hexdigest()
 
 
 @pytest.mark.parametrize("transcript", ["", " \t", "...", "¿?", "-"])
 def test_a_transcript_without_a_letter_or_digit_is_empty(tmp_path: Path, transcript: str) -> None:
-    outcome = open_candidate(candidate(transcript=transcript), root=tmp_path, bounds=Bounds())
+    outcome = open_candidate(
+        candidate(transcript=transcript), config=folder(tmp_path), bounds=Bounds()
+    )
     assert reason_for(outcome) is Reason.EMPTY_TRANSCRIPT
 
 
@@ -87,7 +92,9 @@ def test_a_transcript_in_any_script_is_a_transcript(
     tmp_path: Path, transcript: str, speech_bytes: Speech
 ) -> None:
     (tmp_path / "clip.flac").write_bytes(speech_bytes())
-    outcome = open_candidate(candidate(transcript=transcript), root=tmp_path, bounds=Bounds())
+    outcome = open_candidate(
+        candidate(transcript=transcript), config=folder(tmp_path), bounds=Bounds()
+    )
     assert not isinstance(outcome, Rejection)
 
 
@@ -113,7 +120,7 @@ def test_audio_that_cannot_be_read_is_rejected(
     (root / "link.flac").symlink_to(tmp_path / "outside.flac")
     (root / "loop.flac").symlink_to("loop.flac")
     (root / "page.mp3").write_text("<html>404</html>")
-    outcome = open_candidate(candidate(audio_path), root=root, bounds=Bounds())
+    outcome = open_candidate(candidate(audio_path), config=folder(root), bounds=Bounds())
     assert reason_for(outcome) is reason
 
 
@@ -131,7 +138,9 @@ def test_clips_out_of_bounds_are_rejected(
 ) -> None:
     (tmp_path / "clip.flac").write_bytes(speech_bytes(duration_s, peak=peak))
     bounds = Bounds(min_duration_s=0.3, max_duration_s=2.0)
-    assert reason_for(open_candidate(candidate(), root=tmp_path, bounds=bounds)) is reason
+    assert (
+        reason_for(open_candidate(candidate(), config=folder(tmp_path), bounds=bounds)) is reason
+    )
 
 
 @pytest.mark.parametrize(("duration_s", "peak"), [(0.3, 0.5), (2.0, 0.5), (1.0, 0.002)])
@@ -140,7 +149,7 @@ def test_clips_at_the_bounds_are_utterances(
 ) -> None:
     (tmp_path / "clip.flac").write_bytes(speech_bytes(duration_s, peak=peak))
     bounds = Bounds(min_duration_s=0.3, max_duration_s=2.0)
-    outcome = open_candidate(candidate(), root=tmp_path, bounds=bounds)
+    outcome = open_candidate(candidate(), config=folder(tmp_path), bounds=bounds)
     assert not isinstance(outcome, Rejection)
 
 
@@ -148,14 +157,14 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, speech_bytes: Spee
     content = speech_bytes()
     (tmp_path / "clip.flac").write_bytes(content)
     bounds = Bounds(max_file_bytes=len(content) - 1)
-    outcome = open_candidate(candidate(), root=tmp_path, bounds=bounds)
+    outcome = open_candidate(candidate(), config=folder(tmp_path), bounds=bounds)
     assert reason_for(outcome) is Reason.TOO_LONG
 
 
 def test_storage_that_fails_is_an_error_and_no_rejection() -> None:
     unreadable = Path("/proc/self")  # reading mem from its beginning is an input/output error
     with pytest.raises(CorpusError, match="check the storage"):
-        open_candidate(candidate("mem"), root=unreadable, bounds=Bounds())
+        open_candidate(candidate("mem"), config=folder(unreadable), bounds=Bounds())
 
 
 @pytest.mark.real_speech
@@ -171,9 +180,8 @@ def test_every_real_clip_is_an_utterance(
 ) -> None:
     path = real_speech / entry["path"]
     config: CorpusConfig = TypeAdapter(CorpusConfig).validate_python({**entry, "path": path})
-    root = corpus_root(config)
     opened = [
-        open_candidate(row, root=root, bounds=Bounds())
+        open_candidate(row, config=config, bounds=Bounds())
         for row in read_corpus(config, entry=0, speaker_salt="salt")
         if isinstance(row, Candidate)
     ]

@@ -89,3 +89,26 @@ def test_retry_after_may_be_seconds_or_a_date():
     assert 25 < retry_after(format_datetime(soon, usegmt=True)) <= 30
     assert retry_after("Wed, 21 Oct 2015 07:28:00 -0000") == 0
     assert retry_after("soon") is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"usage": {"prompt_tokens": 2**31}},
+        {"choices": [{"finish_reason": "stop", "token_ids": [2**31]}]},
+        {"choices": [{"finish_reason": "stop", "logprobs": {"token_logprobs": [-1e308] * 2}}]},
+    ],
+)
+def test_numbers_that_no_table_has_room_for_are_no_answer(make_request, changes):
+    document = {"choices": [{"finish_reason": "stop"}], "usage": {"prompt_tokens": 3}}
+    assert isinstance(read_answer(make_request(), document), Response)
+    with pytest.raises(Malformed):
+        read_answer(make_request(), document | changes)
+
+
+def test_a_detail_holds_nothing_that_moves_a_terminal():
+    assert error_detail(b'{"error": "no\\u001b[31m\\ud800"}') == r"no\x1b[31m\ud800"
+
+
+def test_a_year_of_twenty_digits_is_no_retry_after():
+    assert retry_after(f"Wed, 21 Oct {'9' * 20} 07:28:00 GMT") is None

@@ -155,3 +155,7 @@ def test_real_sentences_are_restored_from_their_lower_case_without_marks(real_sp
                 sentence = row["sentence"]
                 plain = prepare(sentence, how="lower", language=locale).rstrip(".?!。")
                 assert check_restored(plain, sentence, language=locale) is not None, sentence
+
+
+def test_a_number_that_the_normaliser_can_not_read_leaves_nothing():
+    assert prepare("call " + "9" * 5_000, how="whisper", language="en") == ""

@@ -9,6 +9,7 @@ from sllm_data.errors import SllmDataError
 from sllm_data.records import (
     Candidate,
     Reason,
+    Rejection,
     Response,
     Sampling,
     Source,
@@ -159,3 +160,15 @@ def test_every_error_of_ours_is_one_that_the_command_line_catches():
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     assert len(kinds) == 9
     assert all(issubclass(kind, SllmDataError) and kind.__doc__ for kind in kinds)
+
+
+def test_a_rejection_quotes_what_it_found_on_one_printable_line():
+    rejection = Rejection(
+        row_id="r",
+        audio_id=None,
+        step="generate",
+        reason=Reason.REFUSED_BY_ENGINE,
+        detail="it said: no\n\x1b[31m" + "x" * 1_000,
+    )
+    assert rejection.detail.startswith(r"it said: no\n\x1b[31mxxx")
+    assert len(rejection.detail) == 500

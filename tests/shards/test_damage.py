@@ -99,7 +99,7 @@ def test_a_foreign_parquet_file_is_refused_by_what_its_footer_lacks(tmp_path):
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"x": [1]}), path)
     with pytest.raises(
-        ShardError, match=r"written by sllm-data, its footer lacks sllm_data\.schema_version$"
+        ShardError, match=r"written by sllm-data, its footer lacks sllm_data\.schema_version;"
     ):
         read_footer(path)
 
@@ -122,7 +122,17 @@ def test_a_newer_schema_is_refused_with_the_remedy(tmp_path):
         read_footer(tmp_path / "a.parquet")
 
 
-@pytest.mark.parametrize("changes", [{"counts": "{"}, {"schema_version": "first"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"counts": "{"},
+        {"counts": "[1]"},
+        {"counts": '{"rows": 3}'},
+        {"counts": '{"rows": {"en": "3"}}'},
+        {"counts": "[" * 100_000},
+        {"schema_version": "first"},
+    ],
+)
 def test_a_footer_that_holds_nonsense_is_refused(tmp_path, changes):
     _with_footer(tmp_path / "a.parquet", **changes)
     with pytest.raises(ShardError, match="its footer holds what none has"):

@@ -10,12 +10,14 @@ from sllm_data.errors import ShardError
 from sllm_data.shards import Manifest, PartRecord, read_manifest, write_manifest
 
 texts = st.text(max_size=6)
-totals = st.dictionaries(texts, st.dictionaries(texts, st.integers(0), max_size=3), max_size=3)
+counts = st.integers(0, 2**63 - 1)
+totals = st.dictionaries(texts, st.dictionaries(texts, counts, max_size=3), max_size=3)
+files = st.builds("{}/part-{:05d}.parquet".format, st.sampled_from(["audio", "a b/ü"]), counts)
 records = st.builds(
     PartRecord,
-    file=texts,
-    rows=st.integers(0),
-    bytes=st.integers(0),
+    file=files,
+    rows=counts,
+    bytes=counts,
     sha256=texts,
     footer_sha256=texts,
 )
@@ -88,3 +90,27 @@ def test_a_manifest_that_can_not_be_read_says_why(tmp_path):
     for name in ("bytes.json", "folder.json"):
         with pytest.raises(ShardError, match=f"{name}: the manifest can't be read"):
             read_manifest(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"step": 3}, "step: Input should be a valid string"),
+        ({"parts": [3]}, "parts.0"),
+        ({"parts": [{"file": "../../x", "rows": 1}]}, "parts.0.file: .*a file of the dataset"),
+        ({"parts": [{"file": "/x", "rows": 1}]}, "parts.0.file: .*a file of the dataset"),
+        ({"counts": {"rows": 3}}, "counts.rows"),
+        ({"counts": {"rows": {"en": -1}}}, "counts.rows.en"),
+        ({"extension": True}, "extension"),
+        ({"extra": {"libsndfile": None}}, "extra.libsndfile"),
+    ],
+)
+def test_a_manifest_with_values_of_other_types_is_refused(tmp_path, changes, found):
+    path = tmp_path / "ingest.json"
+    manifest = Manifest(
+        step="ingest", identity="i", inputs={}, parts=(), counts={}, code_version="0"
+    )
+    write_manifest(path, manifest)
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(ShardError, match=f"written by sllm-data, found {found}"):
+        read_manifest(path)

@@ -47,6 +47,21 @@ def test_an_edited_wording_leaves_a_finished_dataset_as_it_is(tmp_path, configur
     assert digests(tmp_path / "d") == before
 
 
+def test_a_wording_that_is_edited_before_it_is_read_is_read_anew(tmp_path, configured, pools):
+    config = configured(tmp_path / "d", prompts={"pools": [str(pools)]})
+    build(config)  # this process has read it now
+    shutil.rmtree(tmp_path / "d")
+    for name in ("candidates", "ingest", "index"):
+        run_step(config, name, Progress(None))
+    _edit(pools)
+    run_step(config, "plan.main", Progress(None))
+
+    asked = [row for row in rows(tmp_path / "d", "requests/main") if row["task"] == "intent"]
+    assert asked
+    assert any("this passage" in row["messages"][0]["content"] for row in asked)
+    assert not any("this text" in row["messages"][0]["content"] for row in asked)
+
+
 def test_pools_may_move(tmp_path, configured, pools):
     build(configured(tmp_path / "d", prompts={"pools": [str(pools)]}))
     moved = pools.rename(tmp_path / "elsewhere")

@@ -6,7 +6,7 @@ import pytest
 import soundfile
 
 from sllm_data.corpora.config import Bounds, CommonVoiceConfig, LibriSpeechConfig
-from sllm_data.corpora.opening import corpus_root, open_candidate
+from sllm_data.corpora.opening import open_candidate
 from sllm_data.corpora.reading import read_corpus
 from sllm_data.records import Candidate, Rejection
 from sllm_data.testbed import write_common_voice, write_librispeech
@@ -110,9 +110,10 @@ def test_common_voice_clips_are_mp3_as_long_as_the_table_says(common_voice):
 def test_each_flaw_is_met_by_the_pipeline_and_the_rest_is_sound(common_voice):
     config = CommonVoiceConfig(kind="common_voice", path=common_voice, locales=("en",))
     read = list(read_corpus(config, entry=0, speaker_salt="salt"))
-    root = corpus_root(config)
     opened = [
-        each if isinstance(each, Rejection) else open_candidate(each, root=root, bounds=Bounds())
+        each
+        if isinstance(each, Rejection)
+        else open_candidate(each, config=config, bounds=Bounds())
         for each in read
     ]
     reasons = [each.reason.value for each in opened if isinstance(each, Rejection)]

@@ -1,0 +1,141 @@
+"""Tables that say the same thing twice are held against each other, part by part.
+
+DuckDB joins part k of a table with part k of another (of `audio/`, with the parts that its
+rows name) and hands over only rows that differ. That a row has a partner at all is level 1's
+business: rows without one are not looked at here.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from sllm_data.shards import part_name
+from sllm_data.validation.comparisons import Comparison, comparisons
+from sllm_data.validation.findings import Finding, Tally, shown
+from sllm_data.validation.pages import noting_damage
+from sllm_data.validation.subject import Part, Subject, sampled_sql
+
+_MEMORY = "256MB"
+_FETCH_ROWS = 1_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairJob:
+    """The comparisons of one part of a table."""
+
+    root: Path
+    part: Part
+    turns: tuple[str, ...]
+    share: float
+    keep: int
+    scratch: Path
+
+
+def pair_jobs(subject: Subject) -> Iterator[PairJob]:
+    """Yields the jobs of a dataset; none where another program wrote it."""
+    if subject.foreign:
+        return
+    turns = tuple(sorted({part.folder.partition("/")[2] for part in subject.parts_of("requests")}))
+    judged = {comparison.folder for comparison in comparisons(turns)}
+    for part in subject.parts:
+        if part.folder in judged:
+            yield PairJob(
+                root=subject.root,
+                part=part,
+                turns=turns,
+                share=subject.sample,
+                keep=subject.keep,
+                scratch=subject.scratch,
+            )
+
+
+def compare(job: PairJob) -> Tally:
+    """Compares the rows of one part with their partners."""
+    tally = Tally(job.keep)
+    database = _database(job.scratch)
+    for comparison in comparisons(job.turns):
+        if comparison.folder == job.part.folder:
+            with noting_damage(job.part, tally):
+                _compare(database, job, comparison, tally)
+    return tally
+
+
+@lru_cache(maxsize=1)
+def _database(scratch: Path) -> duckdb.DuckDBPyConnection:
+    """This process's own DuckDB: connecting takes longer than comparing a small part."""
+    spill = scratch / f"spill-{os.getpid()}"
+    return duckdb.connect(
+        config={"threads": 1, "memory_limit": _MEMORY, "temp_directory": str(spill)}
+    )
+
+
+def _compare(
+    database: duckdb.DuckDBPyConnection, job: PairJob, comparison: Comparison, tally: Tally
+) -> None:
+    own = _files([job.root / job.part.file])
+    partners = _partners(database, job, comparison)
+    if not partners:
+        return
+    differ = [f"({same.found}) IS DISTINCT FROM ({same.expected})" for same in comparison.same]
+    columns = ", ".join(
+        f"{different}, {same.found}, {same.expected}"
+        for different, same in zip(differ, comparison.same, strict=True)
+    )
+    result = database.execute(
+        f"SELECT l.{comparison.key}, {columns} "
+        f"FROM read_parquet({own}, file_row_number = true) l "
+        f"JOIN read_parquet({_files(partners)}) r ON {comparison.join} "
+        f"WHERE {comparison.where} AND {sampled_sql(comparison.sampled_by, job.share)} "
+        f"AND ({' OR '.join(differ)}) ORDER BY l.file_row_number"
+    )
+    while rows := result.fetchmany(_FETCH_ROWS):
+        for row in rows:
+            tally.add_all(_findings(job, comparison, row))
+
+
+def _findings(
+    job: PairJob,
+    comparison: Comparison,
+    row: tuple[Any, ...],  # Any: values of the columns
+) -> Iterator[Finding]:
+    key, *values = row
+    for place, same in enumerate(comparison.same):
+        differs, found, expected = values[3 * place : 3 * place + 3]
+        if differs:
+            yield Finding(
+                rule=comparison.rule,
+                part=job.part.file,
+                row=shown(key),
+                column=same.column,
+                value=shown(found),
+                message=f"must be {shown(expected)}, by {comparison.other}/",
+            )
+
+
+def _partners(
+    database: duckdb.DuckDBPyConnection, job: PairJob, comparison: Comparison
+) -> list[Path]:
+    """The parts that hold the partners; not those that are missing, which level 0 names."""
+    numbers = [job.part.number]
+    if comparison.other == "audio":
+        own = _files([job.root / job.part.file])
+        named = database.execute(
+            "SELECT DISTINCT ref.audio_part FROM "
+            f"(SELECT unnest(audio_refs) AS ref FROM read_parquet({own})) ORDER BY 1"
+        ).fetchall()
+        numbers = [number for (number,) in named if number is not None]
+    paths = [job.root / comparison.other / part_name(number) for number in numbers]
+    return [path for path in paths if path.is_file()]
+
+
+def _files(paths: list[Path]) -> str:
+    return "[" + ", ".join(f"'{_quoted(path)}'" for path in paths) + "]"
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")
