@@ -15,6 +15,7 @@ from sllm_data.files import (
     atomic_path,
     inside,
     output_lock,
+    remove_temporaries,
     sha256_of_bytes,
     sha256_of_file,
     sha256_of_text,
@@ -105,6 +106,17 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path):
     )
     assert done.stdout.startswith(f"{path}: can't be written: File too large; make room")
     assert _names(tmp_path) == []
+
+
+def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path):
+    kept = [".lock", ".work/spill.bin", "manifest/a.json", "notes.tmp", "rejections/.hidden"]
+    left = [".run.yaml.tmp", "rejections/ingest/.part-00001.parquet.tmp"]
+    for name in (*kept, *left):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    remove_temporaries(tmp_path)
+    found = [str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()]
+    assert sorted(found) == sorted(kept)
 
 
 @pytest.mark.parametrize("name", ["below/file.txt", "x" * 300])

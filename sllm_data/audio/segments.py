@@ -32,7 +32,8 @@ from sllm_data.errors import SllmDataError
 from sllm_data.units import Hertz, Seconds, to_samples
 
 _BLOCK_SAMPLES = 1 << 18  # of all channels together
-_COUNTED_CONTAINERS = frozenset({"FLAC", "WAV", "WAVEX", "RF64", "W64", "AIFF", "AU"})
+# not AU: where its header points into itself, libsndfile seeks elsewhere than it decodes
+_COUNTED_CONTAINERS = frozenset({"FLAC", "WAV", "WAVEX", "RF64", "W64", "AIFF"})
 _COUNTED_CODINGS = frozenset(
     {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"}
 )

@@ -211,7 +211,7 @@ def _tar_members(file: BinaryIO) -> Iterator[tuple[int, ...]]:
 def _zip_members(file: BinaryIO) -> Iterator[tuple[int, ...]]:
     with zipfile.ZipFile(file) as archive:
         for info in archive.infolist():
-            if info.is_dir():
+            if not info.filename or info.is_dir():  # no line of a manifest can name nothing
                 continue
             place = (info.header_offset, info.compress_size, info.file_size, info.CRC)
             yield (*_hashes(_normal(info.filename)), *place, _zip_kind(info))

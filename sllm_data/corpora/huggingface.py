@@ -46,7 +46,7 @@ def read_huggingface(
     """
     row_reader.cache_clear()
     forget_opened()
-    features = features_by_split(config)
+    features = features_by_split(config, streamed=is_streamed(config))
     unknown = [split for split in config.splits if split not in features]
     if unknown:
         raise CorpusError(
@@ -141,6 +141,9 @@ class _Reader:
         if transcript is None:
             detail = "the row must have a transcript, it has none"
             return _rejected(audio_id, audio_id, Reason.TRANSCRIPT_MISSING, detail)
+        if not isinstance(transcript, str):  # tables without types may change them half-way
+            detail = f"the transcript must be text, got {transcript!r}"
+            return _rejected(audio_id, audio_id, Reason.MALFORMED_ROW, detail)
         return Candidate(
             audio_id=audio_id,
             entry=self.entry,

@@ -41,9 +41,11 @@ def reading(where: str) -> Iterator[None]:
     try:
         yield
     except _FAULTS as error:
+        remedy = "mend what it names, or get the dataset again"
+        if isinstance(error, ConnectionError):
+            remedy = "check the network, then run the same command again"
         raise CorpusError(
-            f"{where}: datasets can't read it: {_first_cause(error)}; "
-            "mend what it names, or get the dataset again"
+            f"{where}: datasets can't read it: {_first_cause(error)}; {remedy}"
         ) from error
 
 

@@ -38,6 +38,11 @@ def selected(config: HuggingFaceConfig, split: str, columns: tuple[str, ...]) ->
 def prepared(config: HuggingFaceConfig) -> dict[str, datasets.Dataset]:
     """Returns the splits, after copying them into the library's cache where they are not yet."""
     if is_saved(config):
+        if config.config_name is not None:
+            raise CorpusError(
+                f"{config.where}: was written by save_to_disk and has no configurations; "
+                "remove config_name"
+            )
         saved = datasets.load_from_disk(config.where)
         splits = saved if isinstance(saved, dict) else {str(saved.split or "train"): saved}
     else:

@@ -89,7 +89,7 @@ class RowReader:
         return StoredRow(content=content, path=path, transcript=columns.transcript.value(row))
 
     def _batch_with(self, address: Address) -> Batch:
-        names, batch = self._opened(address.split), self._batch
+        names, batch = self._opened(address), self._batch
         if batch is None or not self._goes_on_to(address, batch):
             self._batches.close()
             self._batches = read_rows(self._config, address, names, batch_rows=_BATCH_ROWS)
@@ -108,11 +108,12 @@ class RowReader:
         last = group_of(self._config, replace(address, row=batch.stop - 1))
         return batch.first.row <= address.row and group_of(self._config, address) <= last + 1
 
-    def _opened(self, split: str) -> list[str]:
-        if split not in self._columns:
-            features = features_by_split(self._config).get(split, {})
-            self._columns[split] = find_columns(self._config, features)
-        return self._columns[split].opened
+    def _opened(self, address: Address) -> list[str]:
+        if address.split not in self._columns:
+            features = features_by_split(self._config, streamed=address.shard is not None)
+            columns = find_columns(self._config, features.get(address.split, {}))
+            self._columns[address.split] = columns
+        return self._columns[address.split].opened
 
 
 @functools.lru_cache(maxsize=8)

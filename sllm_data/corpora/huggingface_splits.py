@@ -77,16 +77,16 @@ class Batch:
         return self.first.row + int(self.table.num_rows)
 
 
-def features_by_split(config: HuggingFaceConfig) -> dict[str, Features]:
+def features_by_split(config: HuggingFaceConfig, *, streamed: bool) -> dict[str, Features]:
     """Returns the columns of each split of a dataset with their types.
 
-    A dataset that is not to be streamed is prepared by this, if it was not before.
+    A dataset that is not streamed is prepared by this, if it was not before.
 
     Raises:
         CorpusError: `datasets` can't read it.
     """
     with reading(config.where):
-        if not is_streamed(config):
+        if not streamed:
             return {name: split.features for name, split in prepared(config).items()}
         return {name: features_of(stream) for name, stream in streams(config).items()}
 

@@ -252,7 +252,7 @@ def _models(document: Any) -> dict[str, str]:  # Any: JSON that a server sent
     if not isinstance(rows, list):
         raise Unanswered("its /models is no list of models")
     return {
-        str(row["id"]): bounded(str(row.get("owned_by", "unknown")))
+        str(row["id"]): bounded(str(row.get("owned_by", ""))) or "unknown"
         for row in rows
         if isinstance(row, dict) and "id" in row
     }

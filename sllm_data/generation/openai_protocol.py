@@ -176,7 +176,8 @@ def error_detail(content: bytes) -> str:
         return bounded(text) or "without a word"
     error = document.get("error", document) if isinstance(document, dict) else document
     message = error.get("message", error) if isinstance(error, dict) else error
-    return bounded(message if isinstance(message, str) else json.dumps(message))
+    said = bounded(message if isinstance(message, str) else json.dumps(message))
+    return said or "without a word"
 
 
 def bounded(text: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rapidfuzz import fuzz
 
+from sllm_data.errors import one_line
 from sllm_data.prompting.pools import Instruction, Pool
 from sllm_data.prompting.templates import template_from_string
 
@@ -21,6 +22,7 @@ NEAR_DUPLICATE_RATIO = 95.0
 KNOWN_VARIABLES = frozenset({"target_language"})
 """What a wording may use: the parameters that the tasks have."""
 
+_MAX_MESSAGE = 500
 _END = tuple(".?!:;…。？！：।؟")  # noqa: RUF001 - full-width marks are meant
 _SIDES = ("text", "audio")
 
@@ -86,6 +88,10 @@ class Finding:
     """None where it concerns the pool as a whole."""
     rule: str
     message: str
+    """One printable line."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", one_line(self.message, at_most=_MAX_MESSAGE))
 
 
 def lint_pools(pools: Iterable[Pool]) -> list[Finding]:
@@ -120,8 +126,8 @@ def _foreign_id(pool: Pool) -> Iterator[Finding]:
 
 def _duplicates(pool: Pool) -> Iterator[Finding]:
     for side in _SIDES:
-        for first, second in combinations(pool.instructions, 2):
-            one, other = _plain(_wording(first, side)), _plain(_wording(second, side))
+        plain = [(each, _plain(_wording(each, side))) for each in pool.instructions]
+        for (first, one), (second, other) in combinations(plain, 2):
             if one == other:
                 message = f"the {side} side is that of {first.id}"
                 yield _of(pool, second, "duplicate", message)

@@ -13,6 +13,7 @@ of a bucket, see `pairing`.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from heapq import nsmallest
 from pathlib import Path
@@ -153,15 +154,26 @@ def diff_samples(
         database.execute("SET temp_directory = '" + f"{scratch}/spill".replace("'", "''") + "'")
         buckets = paired_buckets(a, b, scratch / "rows", bucket_bytes=bucket_bytes, watch=watch)
         for left, right in buckets:
-            try:
+            with _in_words(a, b):
                 totals.add(database, left, right)
-            except (duckdb.Error, UnicodeDecodeError) as error:
-                problem = next(iter(str(error).splitlines()), type(error).__name__)
-                raise ShardError(
-                    f"{a.root} and {b.root}: the samples can't be compared: {problem}; run "
-                    "`sllm-data validate --level 2` on both"
-                ) from error
     return totals.diff()
+
+
+@contextmanager
+def _in_words(a: Samples, b: Samples) -> Iterator[None]:
+    """Says what DuckDB could not do, and lets Ctrl-C through, which it wraps."""
+    try:
+        yield
+    except (duckdb.Error, UnicodeDecodeError) as error:
+        problem = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ShardError(
+            f"{a.root} and {b.root}: the samples can't be compared: {problem}; run "
+            "`sllm-data validate --level 2` on both"
+        ) from error
+    except RuntimeError as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            raise error.__cause__ from None
+        raise
 
 
 def _common(a: Samples, b: Samples) -> list[str]:

@@ -1,9 +1,10 @@
 """What can be known to fail before an hour of work is done: looked at before the first step."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from sllm_data.config import RunConfig
-from sllm_data.errors import PoolError
+from sllm_data.errors import CorpusError, PoolError
 from sllm_data.prompting.pools import Instruction, Pool, Pools
 from sllm_data.prompting.templates import Template, template_from_string
 from sllm_data.prompting.twins import render_twin
@@ -11,6 +12,26 @@ from sllm_data.sampling import TaskConfig
 from sllm_data.steps.context import planner_of, pools_of, sources_of, templates_of
 from sllm_data.steps.planner import wording_fields
 from sllm_data.steps.reuse import checked_dataset
+
+_FORKS = ("._", ".AppleDouble")
+
+
+def check_working_folder() -> None:
+    """Refuses what libsndfile would take for the resource fork of a clip that it is handed.
+
+    It looks for one in the working folder before it tries MP3, and gives up on every clip
+    without an ID3 tag where it finds one: thousands of good clips would be unreadable.
+
+    Raises:
+        CorpusError: There is one.
+    """
+    for name in _FORKS:
+        if Path(name).exists():
+            raise CorpusError(
+                f"{name}: must not be in the folder in which the command runs, or libsndfile "
+                "takes it for a part of every MP3 and reads none; remove it, or run the same "
+                "command elsewhere"
+            )
 
 
 def check_inputs(config: RunConfig) -> None:

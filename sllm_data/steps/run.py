@@ -18,7 +18,7 @@ from sllm_data.steps.ingest import ingest
 from sllm_data.steps.listing import list_candidates
 from sllm_data.steps.parts import StepReport
 from sllm_data.steps.plan import plan
-from sllm_data.steps.preflight import check_inputs
+from sllm_data.steps.preflight import check_inputs, check_working_folder
 from sllm_data.steps.progress import Progress
 
 
@@ -68,7 +68,9 @@ def run_all(
 
 def _run(dataset: Dataset, name: str, progress: Progress) -> StepReport:
     start = time.monotonic()
-    if name == "candidates" and not _is_listed(dataset):
+    if name in ("candidates", "ingest") and not _is_made(dataset, name):
+        check_working_folder()
+    if name == "candidates" and not _is_made(dataset, name):
         check_inputs(dataset.config)
     report = _steps(dataset, progress)[name]()
     if name == "assemble":
@@ -77,8 +79,8 @@ def _run(dataset: Dataset, name: str, progress: Progress) -> StepReport:
     return replace(report, seconds=time.monotonic() - start)
 
 
-def _is_listed(dataset: Dataset) -> bool:
-    manifest = dataset.manifest("candidates")
+def _is_made(dataset: Dataset, name: str) -> bool:
+    manifest = dataset.manifest(name)
     return manifest is not None and manifest.extension == dataset.extension
 
 

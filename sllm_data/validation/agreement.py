@@ -34,6 +34,8 @@ class PairJob:
     share: float
     keep: int
     scratch: Path
+    unread: frozenset[str]
+    """Files of parts that are no partners: level 0 names them."""
 
 
 def pair_jobs(subject: Subject) -> Iterator[PairJob]:
@@ -51,6 +53,7 @@ def pair_jobs(subject: Subject) -> Iterator[PairJob]:
                 share=subject.sample,
                 keep=subject.keep,
                 scratch=subject.scratch,
+                unread=frozenset(part.file for part in subject.unread),
             )
 
 
@@ -120,7 +123,7 @@ def _findings(
 def _partners(
     database: duckdb.DuckDBPyConnection, job: PairJob, comparison: Comparison
 ) -> list[Path]:
-    """The parts that hold the partners; not those that are missing, which level 0 names."""
+    """The parts that hold the partners and can be read."""
     numbers = [job.part.number]
     if comparison.other == "audio":
         own = _files([job.root / job.part.file])
@@ -129,7 +132,8 @@ def _partners(
             f"(SELECT unnest(audio_refs) AS ref FROM read_parquet({own})) ORDER BY 1"
         ).fetchall()
         numbers = [number for (number,) in named if number is not None]
-    paths = [job.root / comparison.other / part_name(number) for number in numbers]
+    files = [f"{comparison.other}/{part_name(number)}" for number in numbers]
+    paths = [job.root / file for file in files if file not in job.unread]
     return [path for path in paths if path.is_file()]
 
 

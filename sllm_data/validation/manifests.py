@@ -104,6 +104,8 @@ def _presence(subject: Subject, records: Mapping[str, PartRecord]) -> Iterator[F
     unfinished = {step for step in steps if not _is_newest(subject, step)}
     for file in sorted(there - records.keys()):
         step = step_of(file.rpartition("/")[0])
+        if step not in subject.manifests and (subject.root / f"manifest/{step}.json").exists():
+            continue  # its manifest can't be used, which has been told
         if step in unfinished:
             message = f"is a part of {step}, which is not finished; run it again"
             yield Finding(rule="finished", part=file, message=message)

@@ -6,6 +6,7 @@ without it.
 """
 
 import fcntl
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -244,7 +245,7 @@ def _problem(step: str, manifest: Manifest, version: int) -> str:
     if not is_step(step):
         return "must be of a step of this version"
     try:
-        _MANIFEST.validate_python(asdict(manifest))
+        _MANIFEST.validate_json(json.dumps(asdict(manifest)), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

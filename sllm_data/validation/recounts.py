@@ -68,13 +68,18 @@ class Recount:
 
     def add(self, database: duckdb.DuckDBPyConnection) -> None:
         """Counts the rows of the view `batch`."""
-        for kind, query in self._sums.items():
-            rows = database.execute(
-                f"SELECT name, CAST(sum(number) AS BIGINT) FROM ({query}) AS t(name, number) "
-                "WHERE name IS NOT NULL GROUP BY name"
-            ).fetchall()
-            for name, number in rows:
-                self._totals[kind, name] += number
+        if not self._sums:
+            return
+        every = " UNION ALL ".join(
+            f"SELECT '{kind}', name, number FROM ({query}) AS t(name, number)"
+            for kind, query in self._sums.items()
+        )
+        rows = database.execute(
+            f"SELECT kind, name, CAST(sum(number) AS BIGINT) FROM ({every}) "
+            "AS t(kind, name, number) WHERE name IS NOT NULL GROUP BY kind, name"
+        ).fetchall()
+        for kind, name, number in rows:
+            self._totals[kind, name] += number
 
     @property
     def totals(self) -> dict[str, dict[str, int]]:

@@ -290,3 +290,11 @@ def test_the_lines_of_a_real_recording_are_slices_of_its_decoded_whole(real_spee
             found = reader.cut(start, duration, max_duration_s=60).samples
             stop = to_samples(Seconds(start + duration), rate)
             assert np.array_equal(found, whole.samples[to_samples(start, rate) : stop])
+
+
+def test_a_header_that_points_into_itself_shifts_no_cut():
+    content = bytearray(encoded(noise(1.0), "AU", "PCM_16"))
+    content[4:8] = (13).to_bytes(4, "big")  # where the samples begin; they begin at 24
+    whole = decode(bytes(content)).samples
+    (found,) = cuts(bytes(content), (0.25, 0.5))
+    assert np.array_equal(found, sliced(whole, 0.25, 0.5))

@@ -318,3 +318,10 @@ def test_an_archive_behind_a_link_out_of_the_corpus_is_not_opened(tmp_path: Path
     (root / "x.tar").symlink_to(tmp_path / "x.tar")
     assert read(root, "x.tar:a.wav") is Reason.PATH_OUTSIDE_CORPUS
     assert read(root, "../x.tar:a.wav") is Reason.PATH_OUTSIDE_CORPUS
+
+
+def test_a_zip_member_without_a_name_is_passed_over(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "x.zip", {"a.wav": b"first", "Q.wav": b"nameless"})
+    path.write_bytes(path.read_bytes().replace(b"Q.wav", b"\x00.wav"))  # a name ends at a NUL
+    assert read(tmp_path, "x.zip:a.wav") == b"first"
+    assert index_of(path).find("")[0] is Reason.AUDIO_MISSING

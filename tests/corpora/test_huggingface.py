@@ -18,6 +18,7 @@ from tests.corpora.huggingface_folders import (
     refusal,
     rejection,
     write_parquet,
+    write_saved,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # by datasets
@@ -125,6 +126,22 @@ def test_a_single_dataset_of_save_to_disk_is_read(tmp_path: Path, speech_bytes: 
         "train/1",
         "train/2",
     ]
+
+
+def test_a_folder_of_save_to_disk_has_no_configurations(
+    tmp_path: Path, speech_bytes: Speech
+) -> None:
+    write_saved(tmp_path / "d", {"train": make_rows(speech_bytes, 1)})
+    assert "remove config_name" in refusal(tmp_path / "d", config_name="one")
+
+
+def test_transcripts_that_become_numbers_half_way_are_rejected(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    lines = ["a.wav,a"] * 10_000 + ["a.wav,7"]  # the library looks at so many at once
+    (tmp_path / "d" / "train.csv").write_text("\n".join(["audio,text", *lines, ""]))
+    found = rejection(tmp_path / "d", streaming=True)
+    assert found.reason is Reason.MALFORMED_ROW
+    assert found.detail == "the transcript must be text, got 7"
 
 
 def test_columns_are_taken_by_the_names_that_are_set(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset
+from datasets import config as library
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -162,6 +163,17 @@ def test_an_address_says_how_it_is_read(tmp_path: Path, rows: list[Row]) -> None
         found = opened(mixed, config(folder, streaming=streaming), tmp_path)
         expected = [rows[k]["audio"]["bytes"] for k in (0, 1, 2, 8)]
         assert [content for content, _ in contents(found)] == expected
+
+
+def test_what_was_listed_as_a_stream_is_not_prepared_to_be_opened(
+    tmp_path: Path, rows: list[Row]
+) -> None:
+    folder = write_parquet(tmp_path / "never prepared", {"train": rows})
+    listed = candidates(folder, streaming=True)
+    contents(opened(listed, config(folder, streaming=False), tmp_path))
+    assert not list(Path(library.HF_DATASETS_CACHE).glob("*never*prepared*/**/*.arrow"))
+    candidates(folder)
+    assert list(Path(library.HF_DATASETS_CACHE).glob("*never*prepared*/**/*.arrow"))
 
 
 def reasons(folder: Path, scratch: Path, **fields: object) -> list[Reason | None]:

@@ -66,6 +66,7 @@ def test_any_bytes_have_a_detail_of_one_bounded_line(content):
         (b'{"object": "error", "code": 3}', '{"object": "error", "code": 3}'),
         (b"[1]", "[1]"),
         (b"", "without a word"),
+        (b'{"error": {"message": " "}}', "without a word"),
     ],
 )
 def test_the_detail_is_the_servers_message_where_there_is_one(content, expected):

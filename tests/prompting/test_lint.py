@@ -129,3 +129,12 @@ def test_a_variable_must_be_known_and_stand_on_both_sides() -> None:
 def test_a_wording_must_end_in_punctuation() -> None:
     found = with_last("And yet another", "Every word that you hear")
     assert [rule for rule, _ in found] == ["end_punctuation"] * 2
+
+
+def test_a_finding_is_one_printable_line_whatever_it_quotes() -> None:
+    name = "a" * 4_000
+    pool = pool_of(*ENGLISH, (f"Say it in {{{{ {name} }}}}.", f"Hear it in {{{{ {name} }}}}."))
+    (message,) = {f.message for f in lint_pools([pool]) if f.rule == "undefined_variable"}
+    assert message.startswith("variable aaa")
+    assert message.endswith("there is: target_language")
+    assert len(message) == 500

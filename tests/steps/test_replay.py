@@ -393,6 +393,7 @@ def test_ctrl_c_ends_cleanly_and_leaves_no_report(tmp_path, configured, monkeypa
 
 
 @pytest.mark.engine
+@pytest.mark.filterwarnings("default")  # vLLM's imports warn
 def test_vllm_in_strict_mode_gives_every_token_again(tmp_path, configured, tiny_backbone):
     backbone = {
         "engine": "vllm",

@@ -311,6 +311,31 @@ def test_a_manifest_that_is_no_json_is_a_finding_and_the_rest_is_looked_at(datas
     assert set(broken(judged(dataset, 0))) >= {"manifest_document", "part_missing"}
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"counts": []}, "counts: Input should be"),
+        ({"counts": {"tasks": {"intent": "3"}}}, "counts.tasks.intent: Input should be"),
+        ({"extension": "0"}, "extension: Input should be"),
+        ({"extra": {"0": "zero"}}, "extra: must be numbers of parts"),
+        ({"schema_version": 0}, "must have the schema version of schema.json"),
+    ],
+)
+def test_a_manifest_that_says_what_none_says_is_a_finding(dataset, fields, message):
+    edit_manifest(dataset, "index", lambda m: m.update(fields))
+    report = judged(dataset, 0)
+    (outcome,) = (o for o in report.outcomes if o.rule.name == "manifest_document")
+    (found,) = outcome.findings
+    assert found.part == "manifest/index.json"
+    assert message in found.message
+
+
+def test_a_manifest_of_no_step_is_a_finding(dataset):
+    (dataset / "manifest/index.json").rename(dataset / "manifest/indices.json")
+    found = broken(judged(dataset, 0))
+    assert found["manifest_document"] == 1
+
+
 def test_a_damaged_run_yaml_is_a_finding(dataset):
     (dataset / "run.yaml").write_text("{")
     assert set(broken(judged(dataset, 0))) == {"run_document"}

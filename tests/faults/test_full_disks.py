@@ -1,0 +1,145 @@
+"""Disks that are full, read-only or not ours: one sentence, and room is all it takes.
+
+A real tmpfs is filled by the run itself; it grows from one run to the next.
+"""
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from steps_datasets import digests
+
+from tests.faults.harness import UNMEASURED, Ended, Run, assert_one_sentence, finish, step_of
+from tests.faults.integrity import assert_finished, assert_part_of, assert_whole
+
+PROGRAM = str(Path(__file__).with_name("small_disk.py"))
+LIMITED = """
+import ctypes, os, resource, sys
+if sys.argv[1] == "no-override":  # root is told of permissions like everybody else
+    for capability in (1, 2):
+        ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)
+else:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+@pytest.fixture(scope="session")
+def unshare() -> list[str]:
+    """The command that may mount a disk where nobody else sees it."""
+    for flags in ("-m", "-rm"):
+        command = ["unshare", flags, "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+        if subprocess.run(command, capture_output=True, check=False).returncode == 0:
+            return ["unshare", flags, "--propagation", "private"]
+    pytest.skip("needs root, or user namespaces (unshare -rm), to mount a small disk")
+
+
+@pytest.fixture
+def on_small_disks(unshare, tmp_path, write_run):
+    """Runs once for each mount option; returns how each run ended, and the folder of copies."""
+
+    def run(*options: str) -> list[Ended]:
+        run_yaml, root, keep = write_run(tmp_path), tmp_path / "dataset", tmp_path / "kept"
+        root.mkdir()
+        keep.mkdir()
+        before = [*unshare, sys.executable, PROGRAM, str(root), str(keep), *options, "--"]
+        whole = Run(run_yaml, before=before).wait()
+        assert whole.status == 0, whole.said
+        return [
+            Ended(
+                status=int((keep / f"{k}.status").read_text()),
+                said=(keep / f"{k}.err").read_text(),
+                reported="",
+            )
+            for k in range(len(options))
+        ]
+
+    return run
+
+
+STEPS = ("candidates", "ingest", "index", "plan.main", "generate.main", "assemble")
+
+
+def fills_in(step: str, whole: Path) -> str:
+    """The size of a disk that holds all that comes before a step, and half of the step."""
+    sizes = dict.fromkeys(("", *STEPS), 0)
+    for path in whole.rglob("*"):
+        if path.is_file():
+            name = step_of(str(path.relative_to(whole)))
+            sizes[name if name in sizes else ""] += 4096 * math.ceil(path.stat().st_size / 4096)
+    before = sum(sizes[name] for name in STEPS[: STEPS.index(step)])
+    return f"size={(sizes[''] + before + sizes[step] // 2) // 1024}k"
+
+
+def test_a_disk_that_fills_in_any_step_is_one_sentence_and_room_is_enough(
+    undisturbed, tmp_path, on_small_disks
+):
+    whole, _ = undisturbed
+    *full, last = on_small_disks(*(fills_in(step, whole) for step in STEPS), "size=64m")
+
+    for number, ended in enumerate(full):
+        kept = tmp_path / f"kept/{number}"
+        assert_one_sentence(ended)
+        assert "No space left on device; make room" in ended.said
+        assert {path.stem for path in kept.glob("manifest/*")} == set(STEPS[:number])
+        assert_whole(kept)
+        assert_part_of(kept, whole)
+    assert last.status == 0
+    assert_finished(tmp_path / f"kept/{len(STEPS)}")
+    assert digests(tmp_path / f"kept/{len(STEPS)}") == digests(whole)
+
+
+def test_a_disk_without_inodes_is_one_sentence_and_room_is_enough(
+    undisturbed, tmp_path, on_small_disks
+):
+    whole, _ = undisturbed
+    count = len(list(whole.rglob("*")))
+    *full, last = on_small_disks(
+        *(f"size=64m,nr_inodes={max(2, int(count * share))}" for share in (0, 0.1, 0.5, 0.8)),
+        "size=64m,nr_inodes=10000",
+    )
+
+    for number, ended in enumerate(full):
+        assert_one_sentence(ended)
+        assert "No space left on device" in ended.said
+        assert_part_of(tmp_path / f"kept/{number}", whole)
+    assert last.status == 0
+    assert digests(tmp_path / f"kept/{len(full)}") == digests(whole)
+
+
+def test_a_disk_that_turns_read_only_is_one_sentence(undisturbed, tmp_path, on_small_disks):
+    half = fills_in("index", undisturbed[0])
+    _, refused, last = on_small_disks(half, "ro", "rw,size=64m")
+
+    assert_one_sentence(refused)
+    assert "must be a folder that can be written, found: Read-only file system" in refused.said
+    assert last.status == 0
+    assert digests(tmp_path / "kept/2") == digests(undisturbed[0])
+
+
+def test_a_bound_on_the_size_of_files_is_one_sentence(undisturbed, tmp_path, write_run):
+    run_yaml, root = write_run(tmp_path), tmp_path / "dataset"
+    largest = max(path.stat().st_size for path in undisturbed[0].glob("**/*.parquet"))
+    for limit in (1_000, largest // 4, largest - 1):
+        before = [sys.executable, "-c", LIMITED, str(limit)]
+        ended = Run(run_yaml, before=before, environment=UNMEASURED).wait()
+        assert_one_sentence(ended)
+        assert "can't be written: File too large" in ended.said
+        assert_part_of(root, undisturbed[0])
+    finish(run_yaml)
+    assert digests(root) == digests(undisturbed[0])
+
+
+@pytest.mark.parametrize("folder", ["", "audio", "responses/main", "manifest"])
+def test_a_folder_that_is_not_writable_is_one_sentence(undisturbed, tmp_path, write_run, folder):
+    run_yaml, closed = write_run(tmp_path), tmp_path / "dataset" / folder
+    closed.mkdir(parents=True)
+    closed.chmod(0o555)
+    ended = Run(run_yaml, before=[sys.executable, "-c", LIMITED, "no-override"]).wait()
+    assert_one_sentence(ended)
+    assert "Permission denied" in ended.said
+    closed.chmod(0o755)
+    finish(run_yaml)
+    assert digests(tmp_path / "dataset") == digests(undisturbed[0])
