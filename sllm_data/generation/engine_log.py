@@ -77,9 +77,12 @@ class EngineLog:
                 os.close(copy)
 
     def adopt(self, logger: logging.Logger) -> None:
-        """Sends what a logger of this process prints to the file."""
+        """Sends what a logger of this process prints to the file.
+
+        Handlers of other kinds, which write to files or keep records, go on as they are.
+        """
         for handler in logger.handlers:
-            if isinstance(handler, logging.StreamHandler):
+            if type(handler) is logging.StreamHandler:
                 handler.setStream(self._stream)
 
     def cause(self, otherwise: str) -> str:
@@ -100,7 +103,7 @@ class EngineLog:
     def release(self, logger: logging.Logger) -> None:
         """Gives an adopted logger back its terminal, and closes the file."""
         for handler in logger.handlers:
-            if isinstance(handler, logging.StreamHandler) and handler.stream is self._stream:
+            if type(handler) is logging.StreamHandler and handler.stream is self._stream:
                 handler.setStream(sys.stdout)
         self._stream.close()
 

@@ -100,6 +100,20 @@ def test_a_logger_writes_to_the_file_until_it_is_released(log, capsys):
     assert capsys.readouterr().out == "to the terminal\n"
 
 
+def test_a_file_that_the_user_logs_to_gets_its_records_all_the_same(log, tmp_path):
+    logger = logging.getLogger("another engine's")
+    logger.propagate = False
+    kept = logging.FileHandler(tmp_path / "kept.log")
+    logger.handlers = [kept]
+    log.adopt(logger)
+    logger.warning("while it runs")
+    log.release(logger)
+    logger.warning("afterwards")
+    kept.close()
+    assert log.path.read_text() == ""
+    assert (tmp_path / "kept.log").read_text() == "while it runs\nafterwards\n"
+
+
 def test_a_discarded_file_is_gone():
     log = EngineLog()
     log.release(logging.getLogger("nobody"))
