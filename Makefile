@@ -1,5 +1,6 @@
 # Every target builds the environment in .venv first, where it isn't there yet.
-# PYTHON=/path/to/python3.12 chooses the interpreter, ACCEL=cpu|gpu the build of vLLM.
+# PYTHON=/path/to/python3.12 chooses the interpreter, ACCEL=cpu|gpu the build of vLLM,
+# JOBS the number of processes that run tests; each may hold an engine of 2 GB.
 
 SHELL := /bin/bash
 BIN := .venv/bin
@@ -12,6 +13,7 @@ export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS ?= 120
 export PYTHON ACCEL UV_VERSION
 # a fresh environment keeps what it compiles: without that, every start costs seconds more
 unexport PYTHONDONTWRITEBYTECODE
+JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check bench pins clean
@@ -27,7 +29,8 @@ demo: setup ## a small spoken corpus through the whole pipeline, with the real e
 
 test: setup ## all tests with branch coverage; ARGS="tests/shards -k resume" picks some
 	@$(BIN)/python -m coverage erase
-	@$(BIN)/python -m pytest --cov --cov-branch --cov-report=term-missing:skip-covered $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --cov --cov-branch \
+	    --cov-report=term-missing:skip-covered $(ARGS)
 
 check: setup ## format, lint, types and import contracts
 	$(BIN)/ruff format --check .
