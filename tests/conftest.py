@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -13,6 +14,10 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 _cache = tempfile.TemporaryDirectory(prefix="sllm-datasets-")
 atexit.register(_cache.cleanup)
 os.environ.setdefault("HF_DATASETS_CACHE", _cache.name)  # read when datasets is imported
+
+# a shell's background job ignores Ctrl-C, and so would every program that a test starts
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile(
     "ci", derandomize=True, deadline=None, print_blob=True, max_examples=100
