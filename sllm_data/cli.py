@@ -1,7 +1,8 @@
 """The command line: a thin face on the steps.
 
 Exit status: 0 good; 1 the data or the machine falls short; 2 it can't run, with one
-sentence on standard error; 130 stopped by Ctrl-C.
+sentence on standard error; 130 stopped by Ctrl-C; SIGTERM stops it likewise, silently, and
+is its end.
 """
 
 import json
@@ -17,7 +18,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sllm_data import __version__, cli_trust
+from sllm_data import __version__, cli_testbed, cli_trust
+from sllm_data.cli_stop import stopping_at_sigterm
 from sllm_data.config import document_schema, load_config
 from sllm_data.doctor import Check, examine
 from sllm_data.errors import RejectedError, SllmDataError
@@ -37,6 +39,7 @@ app = typer.Typer(
 )
 pools_app = typer.Typer(help="Instruction pools: list, show, check.", no_args_is_help=True)
 app.add_typer(pools_app, name="pools")
+app.add_typer(cli_testbed.app, name="testbed")
 app.command()(cli_trust.validate)
 app.command()(cli_trust.diff)
 app.command()(cli_trust.replay)
@@ -64,6 +67,10 @@ PoolFolders = Annotated[
 
 def main() -> None:
     """Runs the command line; every error that a user can act on is one sentence."""
+    stopping_at_sigterm(_main)
+
+
+def _main() -> None:
     try:
         app()
     except SystemExit as stop:

@@ -14,7 +14,7 @@ from sllm_data.steps.diff import diff_datasets
 from sllm_data.steps.replay import MAX_DISTANCE
 from sllm_data.steps.replay import replay as replay_dataset
 from sllm_data.validation.formats import FORMATS
-from sllm_data.validation.opening import Request
+from sllm_data.validation.opening import Options
 from sllm_data.validation.runner import validate as validate_dataset
 
 
@@ -52,7 +52,7 @@ def validate(  # noqa: PLR0913 - options of a command
     """Judges a dataset; exit status 1 where it falls short."""
     report = validate_dataset(
         dataset,
-        Request(
+        Options(
             level=level,
             contract=contract,
             schema=schema,

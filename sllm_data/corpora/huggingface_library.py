@@ -2,7 +2,7 @@
 
 Its errors are not translated here: whoever calls does it, where it reads, too. What is
 checked is what the library would get wrong without a word: folders that it takes for one
-another, rows without a fixed order, another revision than the one asked for.
+another, rows without a fixed order, another revision than the one asked for, damaged pages.
 """
 
 import functools
@@ -16,6 +16,8 @@ from typing import Any
 
 import datasets
 from datasets.packaged_modules.folder_based_builder.folder_based_builder import FolderBasedBuilder
+from datasets.packaged_modules.parquet.parquet import Parquet
+from pyarrow.dataset import ParquetFragmentScanOptions
 
 from sllm_data.corpora.huggingface_config import HuggingFaceConfig
 from sllm_data.errors import CorpusError
@@ -76,8 +78,10 @@ def builder_of(config: HuggingFaceConfig) -> datasets.DatasetBuilder:
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()  # logs of scheduled runs stay short
     try:
-        builder = datasets.load_dataset_builder(
-            config.where, config.config_name, revision=config.revision
+        builder = _verifying_pages(
+            datasets.load_dataset_builder(
+                config.where, config.config_name, revision=config.revision
+            )
         )
     except ConnectionError as error:
         raise CorpusError(
@@ -109,9 +113,21 @@ def _with_own_cache(
         for split, found in builder.config.data_files.items()
     }
     own = hash128(json.dumps(files, sort_keys=True))
-    return datasets.load_dataset_builder(
-        config.where, config.config_name, config_id=f"{builder.config.name}-{own}"
+    return _verifying_pages(
+        datasets.load_dataset_builder(
+            config.where, config.config_name, config_id=f"{builder.config.name}-{own}"
+        )
     )
+
+
+def _verifying_pages(builder: datasets.DatasetBuilder) -> datasets.DatasetBuilder:
+    """Makes a builder compare the checksums of Parquet pages, where a file has them."""
+    if isinstance(builder, Parquet):
+        # not an argument of the loading, or the place in the cache would depend on it
+        builder.config.fragment_scan_options = ParquetFragmentScanOptions(
+            page_checksum_verification=True
+        )
+    return builder
 
 
 def is_saved(config: HuggingFaceConfig) -> bool:

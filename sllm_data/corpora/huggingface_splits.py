@@ -211,7 +211,9 @@ class _Parquet:
         """Yields the rows from a row group on."""
         with (
             xopen(self.path, "rb") as source,
-            pq.ParquetFile(source, metadata=self.metadata) as file,
+            pq.ParquetFile(
+                source, metadata=self.metadata, page_checksum_verification=True
+            ) as file,
         ):
             missing = set(columns) - set(file.schema_arrow.names)
             if missing:

@@ -8,6 +8,7 @@ which wording a request gets is for the sampling stage.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,7 @@ import pydantic
 from sllm_data.errors import PoolError
 from sllm_data.files import sha256_of_bytes
 from sllm_data.prompting.templates import template_from_string
-from sllm_data.prompting.yaml_file import YamlFile, read_yaml
+from sllm_data.prompting.yaml_file import MAX_BYTES, YamlFile, read_bounded, yaml_of
 
 _Id = Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z0-9_.-]+$", max_length=100)]
 _Task = Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z0-9_]+$", max_length=50)]
@@ -136,7 +137,12 @@ def load_pool(path: Path) -> Pool:
     Raises:
         PoolError: The file is malformed; the sentence says on which line and what to do.
     """
-    file = read_yaml(path)
+    return _pool_of(path, read_bounded(path, MAX_BYTES))
+
+
+@lru_cache(maxsize=512)  # each step reads all pools; to parse them takes longer than the rest
+def _pool_of(path: Path, text: bytes) -> Pool:
+    file = yaml_of(path, text)
     try:
         content = _PoolFile.model_validate(file.data)
     except pydantic.ValidationError as error:

@@ -22,7 +22,24 @@ MAX_BYTES = 1_000_000
 
 _NO_TEXT = re.compile("[\x00\ud800-\udfff]")
 _NUMBERS = frozenset({"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"})
+_MAX_DEPTH = 50
 _MAX_NUMBER_CHARACTERS = 100  # Python writes out integers of 4,300 digits, and no larger ones
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader with a bound on depth: the way to Python's own takes it seconds."""
+
+    _depth = 0
+
+    def compose_node(
+        self, parent: yaml.Node | None, index: Any
+    ) -> yaml.Node | None:  # Any: as PyYAML
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise RecursionError
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +70,15 @@ def read_yaml(path: Path, *, max_bytes: int = MAX_BYTES) -> YamlFile:
             YAML, is empty or too deep, uses an alias, has one key twice, or holds a value
             that nothing can use.
     """
-    content = read_bounded(path, max_bytes)
+    return yaml_of(path, read_bounded(path, max_bytes))
+
+
+def yaml_of(path: Path, content: bytes) -> YamlFile:
+    """Reads the bytes of a YAML file.
+
+    Raises:
+        PoolError: As for `read_yaml`.
+    """
     data, root = parse_yaml(decode(path, content), where=str(path))
     if root is None:
         raise PoolError(f"{path}: must hold data, but the file is empty")
@@ -71,7 +96,7 @@ def parse_yaml(text: str, *, where: str) -> tuple[Any, yaml.Node | None]:  # Any
         PoolError: As for `read_yaml`.
     """
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text)
         root = loader.get_single_node()
         if root is None:
             return None, None
@@ -93,7 +118,10 @@ def parse_yaml(text: str, *, where: str) -> tuple[Any, yaml.Node | None]:  # Any
             f"{where}: holds a value that its tag does not allow; write it without a tag"
         ) from error
     except RecursionError as error:
-        raise PoolError(f"{where}: is nested too deeply to be meant") from error
+        raise PoolError(
+            f"{where}: is nested too deeply, more than {_MAX_DEPTH} levels; look for brackets "
+            "that are not closed"
+        ) from error
 
 
 def read_bounded(path: Path, max_bytes: int) -> bytes:

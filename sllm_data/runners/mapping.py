@@ -2,6 +2,11 @@
 
 A step is a module-level function of one picklable job, so that each runner can carry it to
 where it works. Results come in the order in which parts finish; nothing may depend on it.
+
+A worker ends when its lifeline does, a pipe whose other end the parent alone holds:
+
+    parent is killed                            the kernel closes it
+    parent is stopped (Ctrl-C, SIGTERM, ...)    it lets go, and does not wait for open parts
 """
 
 import multiprocessing
@@ -11,6 +16,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from typing import TypeVar
 
 from sllm_data.errors import OutputError
@@ -27,19 +34,35 @@ def num_workers(config: RunnerConfig) -> int:
     return len(os.sched_getaffinity(0)) if config.workers == "auto" else max(1, config.workers)
 
 
-def start_worker() -> None:
-    """Makes a process that was just started a worker: it leaves Ctrl-C and ends to its parent."""
-    # Ctrl-C reaches every process of the terminal: the parent alone decides what it means
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Holds Ctrl-C and SIGTERM back from this thread, and from processes that it starts.
+
+    A process that still imports would answer Ctrl-C, which reaches all of a terminal, with a
+    traceback. In this process they take effect afterwards, in a worker at `start_worker`.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def start_worker(lifeline: Connection) -> None:
+    """Makes a process that was just started a worker: it leaves Ctrl-C and ends to its parent.
+
+    Args:
+        lifeline: A pipe that nothing is sent through; the parent alone has its other end.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+    threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
 
 
-def _end_with_parent() -> None:
+def _end_with(lifeline: Connection) -> None:
     """Ends this worker when its parent is killed, before another run can write its part."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    lifeline.poll(None)
+    os._exit(1)
 
 
 def map_parts(
@@ -58,12 +81,20 @@ def map_parts(
         return
     # a forked worker would inherit locks that other threads of this process hold
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker) as pool:
+    lifeline, held = context.Pipe(duplex=False)
+    with (
+        lifeline,
+        held,
+        ProcessPoolExecutor(
+            workers, mp_context=context, initializer=start_worker, initargs=(lifeline,)
+        ) as pool,
+    ):
         waiting = iter(jobs)
         running: set[Future[Result]] = set()
         try:
             for job in waiting:
-                running.add(pool.submit(step, job))
+                with uninterrupted():  # the pool starts processes as jobs come
+                    running.add(pool.submit(step, job))
                 if len(running) < 2 * workers:
                     continue
                 done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -76,6 +107,11 @@ def map_parts(
                 "a worker process died, most likely killed for memory; lower runner.workers "
                 "and run the same command again: finished parts are kept"
             ) from error
+        except Exception:
+            raise
+        except BaseException:  # Ctrl-C, SIGTERM, or nobody asks for results any more
+            held.close()
+            raise
         finally:
             for future in running:
                 future.cancel()

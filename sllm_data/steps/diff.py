@@ -9,7 +9,8 @@ from typing import Any
 
 from sllm_data.config import differences
 from sllm_data.errors import OutputError
-from sllm_data.reporting.diff import Diff, diff_samples, open_pair
+from sllm_data.reporting.comparison import diff_samples, open_pair
+from sllm_data.reporting.diff import Diff
 from sllm_data.steps.dataset import read_run_document
 from sllm_data.steps.progress import Progress
 

@@ -10,12 +10,14 @@ import queue
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from sllm_data.errors import EngineError, SllmDataError
 from sllm_data.generation import BackboneConfig
-from sllm_data.runners import start_worker
+from sllm_data.runners import start_worker, uninterrupted
 from sllm_data.steps.answering import Job, Watch, answer_parts
 from sllm_data.steps.feeding import Throughput
 from sllm_data.steps.parts import Records
@@ -68,12 +70,7 @@ def answer_in_workers(
     parts, news = context.Queue(), context.Queue()
     for number in [*missing, *(None for _ in devices)]:
         parts.put(number)
-    workers: list[BaseProcess] = [
-        context.Process(target=_work, args=(job, device, parts, news)) for device in devices
-    ]
-    for worker in workers:
-        worker.start()
-    try:
+    with _engines(job, devices, parts, news) as workers:
         running = len(workers)
         while running:
             kind, content = _next_news(news, workers)
@@ -87,8 +84,30 @@ def answer_in_workers(
                     throughput.add(content)
                 case _:
                     raise EngineError(content)
-    finally:
-        _stop(workers)
+
+
+@contextmanager
+def _engines(
+    job: Job,
+    devices: Sequence[str],
+    parts: Any,  # Any: as below
+    news: Any,
+) -> Iterator[list[BaseProcess]]:
+    """Starts one process for each device; in the end all are stopped."""
+    context = multiprocessing.get_context("spawn")
+    lifeline, held = context.Pipe(duplex=False)
+    with lifeline, held:
+        workers: list[BaseProcess] = [
+            context.Process(target=_work, args=(job, device, parts, news, lifeline))
+            for device in devices
+        ]
+        with uninterrupted():
+            for worker in workers:
+                worker.start()
+        try:
+            yield workers
+        finally:
+            _stop(workers)
 
 
 def _stop(workers: Sequence[BaseProcess]) -> None:
@@ -117,8 +136,16 @@ def _next_news(news: Any, workers: Sequence[BaseProcess]) -> tuple[str, Any]:  #
             return kind, content
 
 
-def _work(job: Job, device: str, parts: Any, news: Any) -> None:  # Any: multiprocessing queues
-    start_worker()  # a killed parent must not leave engines that write parts of the next run
+def _work(
+    job: Job,
+    device: str,
+    parts: Any,  # Any: multiprocessing queues
+    news: Any,
+    lifeline: Connection,
+) -> None:
+    start_worker(
+        lifeline
+    )  # a killed parent must not leave engines that write parts of the next run
     if device:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
     try:

@@ -22,7 +22,8 @@ import pyarrow as pa
 from sllm_data.records import IndexRow, Reason, Rejection
 from sllm_data.sampling import split_of_speaker
 from sllm_data.shards import TABLES, PartRecord, part_name, read_part, write_part
-from sllm_data.steps.database import open_database, quoted
+from sllm_data.shards.database import parquet
+from sllm_data.steps.database import open_database
 from sllm_data.steps.dataset import Dataset
 from sllm_data.steps.expected import expected_identity
 from sllm_data.steps.parts import Records, Step, StepReport, finish_parts, write_rejections
@@ -30,6 +31,7 @@ from sllm_data.steps.tasks import Admitted, TaskChooser
 
 _TEXTS = ["audio_id", "language", "transcript"]
 _DECISIVE = ["pcm_sha256", "entry", "corpus_split", "source", "speaker"]
+_PLACE = ("filename = true", "file_row_number = true")
 _SPLIT_ORDER = "CASE split WHEN 'test' THEN 0 WHEN 'validation' THEN 1 ELSE 2 END"
 
 
@@ -99,14 +101,13 @@ def _decide(dataset: Dataset, database: duckdb.DuckDBPyConnection, first: int) -
         "CREATE VIEW stored AS SELECT audio_id, transcript, language, pcm_sha256, entry, "
         "corpus_split, source.corpus AS corpus, speaker.id AS speaker, file_row_number AS row, "
         "CAST(regexp_extract(filename, 'part-(\\d+)[.]parquet$', 1) AS INTEGER) AS audio_part "
-        f"FROM read_parquet('{quoted(dataset.root / 'audio/part-*.parquet')}', filename = true, "
-        "file_row_number = true)"
+        f"FROM {parquet(dataset.root.glob('audio/part-*.parquet'), *_PLACE)}"
     )
     if first:
         # growth parts repeat rows of base parts, hence DISTINCT
         database.execute(
             "CREATE TABLE earlier AS SELECT DISTINCT audio_id, audio_part, kept, split FROM "
-            f"read_parquet('{quoted(dataset.root / 'index/part-*.parquet')}') "
+            f"{parquet(dataset.root.glob('index/part-*.parquet'), *_PLACE)} "
             "WHERE CAST(regexp_extract(filename, 'part-(\\d+)[.]parquet$', 1) AS INTEGER) < "
             f"{first}"
         )

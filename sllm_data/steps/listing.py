@@ -26,7 +26,8 @@ from sllm_data.files import writing
 from sllm_data.records import Candidate, Reason, Rejection
 from sllm_data.seeding import uniform
 from sllm_data.shards import TABLES, Column, PartRecord, Table, part_name, write_part
-from sllm_data.steps.database import open_database, quoted
+from sllm_data.shards.database import parquet
+from sllm_data.steps.database import open_database
 from sllm_data.steps.dataset import Dataset
 from sllm_data.steps.expected import expected_identity
 from sllm_data.steps.parts import Records, Step, StepReport, finish_parts, write_rejections
@@ -152,7 +153,7 @@ class _Listing:
         root = self._dataset.root
         database.execute(
             "CREATE TABLE ids AS SELECT audio_id, entry, hash, position "
-            f"FROM read_parquet('{quoted(root / '.work/listed.parquet')}')"
+            f"FROM {parquet([root / '.work/listed.parquet'])}"
         )
         # entries are read in their order, so the first position is that of the first entry
         database.execute(
@@ -175,11 +176,8 @@ class _Listing:
             "QUALIFY row_number() OVER (PARTITION BY entry ORDER BY hash, audio_id) <= quota"
         )
         if self._first:
-            old = quoted(root / "candidates" / "part-*.parquet")
-            database.execute(
-                "DELETE FROM chosen WHERE audio_id IN "
-                f"(SELECT audio_id FROM read_parquet('{old}'))"
-            )
+            old = parquet(root.glob("candidates/part-*.parquet"))
+            database.execute(f"DELETE FROM chosen WHERE audio_id IN (SELECT audio_id FROM {old})")
         self.counts = {
             "listed": str(_count(database, "listed")),
             "chosen": str(_count(database, "chosen")),
@@ -202,9 +200,9 @@ class _Listing:
             database.execute("INSERT INTO entries VALUES (?, ?, ?)", [entry, share, quotas[entry]])
 
     def _sorted_rows(self, database: duckdb.DuckDBPyConnection) -> Iterator[Row]:
-        listed = quoted(self._dataset.root / ".work/listed.parquet")
+        listed = parquet([self._dataset.root / ".work/listed.parquet"])
         result = database.sql(
-            f"SELECT {_COLUMNS} FROM read_parquet('{listed}') SEMI JOIN chosen USING (position) "
+            f"SELECT {_COLUMNS} FROM {listed} SEMI JOIN chosen USING (position) "
             "ORDER BY entry, audio_id"
         )
         for batch in result.to_arrow_reader(_BATCH_ROWS):

@@ -11,7 +11,8 @@ from typing import Any
 
 from sllm_data.errors import OutputError
 from sllm_data.shards import TABLES, read_footer, read_part
-from sllm_data.steps.database import open_database, quoted
+from sllm_data.shards.database import parquet, quoted
+from sllm_data.steps.database import open_database
 from sllm_data.steps.dataset import Dataset, read_run_document
 
 Row = dict[str, Any]  # Any: values of the responses table
@@ -38,15 +39,15 @@ def prepare_reuse(dataset: Dataset, turn: str) -> Path | None:
             SELECT {columns}, o.identity AS reused_from, q.request_id, q.part FROM (
                 SELECT request_id, request_key,
                     regexp_extract(filename, 'part-(\\d+)[.]parquet$', 1) AS part
-                FROM read_parquet({_glob([dataset.root], f"requests/{turn}")}, filename = true)
+                FROM {_parts([dataset.root], f"requests/{turn}")}
                 WHERE target = 'generated') q
             JOIN (
-                SELECT *, replace(filename, '\\', '/') AS file
-                FROM read_parquet({_glob(older, "responses/*")}, filename = true)
+                SELECT *, filename AS file
+                FROM {_parts(older, "responses/*")}
                 WHERE engine <> 'none') r USING (request_key)
             JOIN ({_origins(older)}) o ON starts_with(r.file, o.folder)
             QUALIFY row_number() OVER (PARTITION BY q.request_id ORDER BY o.rank, r.file) = 1
-            ) TO '{quoted(target)}' (FORMAT parquet, PARTITION_BY part)"""
+            ) TO {quoted(target)} (FORMAT parquet, PARTITION_BY part)"""
         )
     return target
 
@@ -80,12 +81,13 @@ def _origins(older: Sequence[Path]) -> str:
     rows = []
     for rank, folder in enumerate(older):
         document = read_run_document(folder) or {}
-        identity = quoted(Path(str(document.get("identity", ""))))
+        identity = quoted(str(document.get("identity", "")))
         rows.append(
-            f"SELECT '{quoted(folder)}/' AS folder, '{identity}' AS identity, {rank} AS rank"
+            f"SELECT {quoted(f'{folder}/')} AS folder, {identity} AS identity, {rank} AS rank"
         )
     return " UNION ALL ".join(rows)
 
 
-def _glob(folders: Sequence[Path], tables: str) -> str:
-    return "[" + ", ".join(f"'{quoted(f)}/{tables}/part-*.parquet'" for f in folders) + "]"
+def _parts(folders: Sequence[Path], tables: str) -> str:
+    paths = (path for folder in folders for path in folder.glob(f"{tables}/part-*.parquet"))
+    return parquet(paths, "filename = true")

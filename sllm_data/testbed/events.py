@@ -116,6 +116,12 @@ def half_of(text: str) -> Half:
     return "test" if uniform(0, "testbed-half", text) < TEST_SHARE else "train"
 
 
+def most_stories(half: Half) -> int:
+    """Returns how many distinct stories of a half may be drawn: a tenth of those there are."""
+    share = TEST_SHARE if half == "test" else 1 - TEST_SHARE
+    return int(num_sentences() * share) // 10
+
+
 def stories(
     count: int, *, seed: int, half: Half = "train", num_events: int | None = None
 ) -> list[Story]:
@@ -133,20 +139,30 @@ def stories(
     """
     if num_events is not None and not 1 <= num_events <= MAX_SENTENCES:
         raise ValueError(f"num_events must be 1 to {MAX_SENTENCES}, got {num_events}")
-    share = TEST_SHARE if half == "test" else 1 - TEST_SHARE
-    there = int(num_sentences() * share)
-    if 10 * count > there:
+    if count > most_stories(half):
         raise ValueError(
-            f"count must be at most {there // 10:,} for the half {half}, got {count:,}: the world "
-            "has no more distinct sentences to choose from"
+            f"count must be at most {most_stories(half):,} for the half {half}, got {count:,}: "
+            "the world has no more distinct sentences to choose from"
         )
     drawn: dict[str, Story] = {}
-    for story in _endless(seed, num_events):
-        if len(drawn) == count:
-            break
-        if half_of(story.text) == half:
-            drawn.setdefault(story.text, story)
+    told = endless_stories(seed=seed, half=half, num_events=num_events)
+    while len(drawn) < count:
+        story = next(told)
+        drawn.setdefault(story.text, story)
     return list(drawn.values())
+
+
+def endless_stories(
+    *, seed: int, half: Half = "train", num_events: int | None = None
+) -> Iterator[Story]:
+    """Yields stories of one half without end; now and then one comes again.
+
+    Args:
+        seed: Of the draw.
+        half: Texts of the other half are left out.
+        num_events: Sentences in each, 1 to 4; None mixes them, single sentences half the time.
+    """
+    return (story for story in _endless(seed, num_events) if half_of(story.text) == half)
 
 
 def dialogue(*, seed: int, number: int) -> tuple[Turn, ...]:

@@ -8,6 +8,15 @@ espeak-ng keeps state from one utterance to the next (the phase of its flutter, 
 no call of its interface resets: the second rendering of a sentence differs from the first.
 Each utterance therefore gets a freshly loaded library with a fixed random seed, at a cost
 of about 3 ms; test_speech_does_not_depend_on_what_was_said_before guards it.
+
+Word times are those of the phonemes, to the sample. espeak-ng's own word events are not
+exact: one comes at the start of the last sonorant where a vowel follows it (`garden on`),
+and its dictionary takes some pairs for one word (`in the`). A text with such pairs is said again
+with no-break spaces in them: they then sound as `at the` does, up to 70 ms longer. (Between
+all words, no-break spaces would make the verb of `to close it` an adjective.)
+
+    _:  d 'O r @  _  w 'eI t I# d  'O n   _:       phonemes, pauses
+       |     dora   |    waited   |  on  |         words: [start, end) without the pauses
 """
 
 import _ctypes
@@ -33,9 +42,13 @@ _POSITION_IN_CHARACTERS = 1
 _TEXT_IS_UTF8 = 1
 _PARAMETER_RATE = 1
 _PARAMETER_PITCH = 3
+_WITH_PHONEME_EVENTS = 1
 _EVENT_LIST_END = 0
-_EVENT_WORD = 1
+_EVENT_END = 5
+_EVENT_PHONEME = 7
+_PAUSE = ord("_")  # with it begins the name of every pause
 _RANDOM_SEED = 1
+_NO_BREAK_SPACE = "\u00a0"
 
 MIN_RATE_WPM = 80
 MAX_RATE_WPM = 450
@@ -44,10 +57,11 @@ MAX_PITCH = 99
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Word:
-    """A word of the text, with its punctuation, and where its sound starts."""
+    """A word of the text, with its punctuation, and where it sounds: [start, end)."""
 
     text: str
     start_sample: Samples
+    end_sample: Samples
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,8 +73,8 @@ class Speech:
     rate_hz: Hertz
     """Of espeak-ng: 22,050."""
     words: tuple[Word, ...]
-    """Whitespace-separated, in the order of the text; without those that have no sound of
-    their own."""
+    """Whitespace-separated, in the order of the text, none overlapping the next; without those
+    that have no sound (a dash)."""
 
 
 class _Event(ctypes.Structure):
@@ -76,6 +90,17 @@ class _Event(ctypes.Structure):
         ("user_data", ctypes.c_void_p),
         ("id", ctypes.c_int * 2),
     ]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Mark:
+    """Where a phoneme or a pause begins in the signal."""
+
+    character: int
+    """Of the text, where the word begins that it belongs to."""
+    sample: Samples
+    sounds: bool
+    """Whether it is a phoneme, and not a pause or the end."""
 
 
 _Callback = ctypes.CFUNCTYPE(
@@ -100,7 +125,7 @@ class Synthesizer:
 
     def __init__(self, *, data: Path | None = None) -> None:
         self._library = Path(espeakng_loader.get_library_path())
-        self._data = data or Path(espeakng_loader.get_data_path())
+        self._data = data or self._library.parent / "espeak-ng-data"
         for needed in (self._library, self._data / "phontab"):
             if not needed.is_file():
                 raise ModelError(
@@ -131,7 +156,17 @@ class Synthesizer:
         # The library itself ignores an unknown variant and opens any file that one leads to.
         if "/" in voice or (variant and not (self._data / "voices" / "!v" / variant).is_file()):
             raise ValueError(f"voice must have a variant of espeak-ng after +, got {voice!r}")
-        with self._lock, self._loaded() as (library, rate_hz):
+        text = " ".join(text.split())
+        with self._lock:
+            said = self._said(text, voice, rate_wpm, pitch)
+            if None in said.words:
+                said = self._said(_pairs_apart(text, said.words), voice, rate_wpm, pitch)
+        return Speech(
+            samples=said.samples, rate_hz=said.rate_hz, words=tuple(filter(None, said.words))
+        )
+
+    def _said(self, text: str, voice: str, rate_wpm: int, pitch: int) -> "_Said":
+        with self._loaded() as (library, rate_hz):
             if library.espeak_SetVoiceByName(voice.encode()) != 0:
                 raise ValueError(
                     f"voice must be one of espeak-ng's, such as en-us+f3, got {voice!r}"
@@ -142,10 +177,19 @@ class Synthesizer:
 
     @contextmanager
     def _loaded(self) -> Iterator[tuple[ctypes.CDLL, Hertz]]:
-        library = ctypes.CDLL(str(self._library))
+        try:
+            library = ctypes.CDLL(str(self._library))
+        except OSError as error:
+            raise ModelError(
+                f"{self._library}: this library of espeak-ng can't be loaded: {error}; run "
+                "`make setup` again"
+            ) from error
         try:
             rate_hz = library.espeak_Initialize(
-                _OUTPUT_SYNCHRONOUS, 0, str(self._data).encode(), _NEVER_EXIT
+                _OUTPUT_SYNCHRONOUS,
+                0,
+                str(self._data).encode(),
+                _NEVER_EXIT | _WITH_PHONEME_EVENTS,
             )
             if rate_hz <= 0:
                 raise ModelError(
@@ -161,17 +205,24 @@ class Synthesizer:
             _ctypes.dlclose(library._handle)  # noqa: SLF001 - ctypes has no public unload
 
 
-def _render(library: ctypes.CDLL, rate_hz: Hertz, text: str) -> Speech:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Said:
+    samples: npt.NDArray[np.int16]
+    rate_hz: Hertz
+    words: list[Word | None]
+    """Of all words of the text; None is one without a sound of its own."""
+
+
+def _render(library: ctypes.CDLL, rate_hz: Hertz, text: str) -> _Said:
     pieces: list[bytes] = []
-    events: list[tuple[int, int]] = []
+    marks: list[_Mark] = []
 
     def receive(wave: Any, num_samples: int, happened: Any) -> int:  # Any: ctypes pointers
         if wave and num_samples:
             pieces.append(ctypes.string_at(wave, num_samples * 2))
         number = 0
         while happened[number].type != _EVENT_LIST_END:
-            if happened[number].type == _EVENT_WORD:  # the library counts characters from 1
-                events.append((happened[number].text_position - 1, happened[number].sample))
+            marks.extend(_marks(happened[number]))
             number += 1
         return 0
 
@@ -191,18 +242,48 @@ def _render(library: ctypes.CDLL, rate_hz: Hertz, text: str) -> Speech:
     if status != 0:
         raise ModelError(f"espeak-ng can't speak {text!r}: it says code {status}")
     samples = np.frombuffer(b"".join(pieces), dtype="<i2").astype(np.int16)
-    return Speech(samples=samples, rate_hz=rate_hz, words=_words(text, events))
+    return _Said(samples=samples, rate_hz=rate_hz, words=_words(text, marks, samples))
 
 
-def _words(text: str, events: list[tuple[int, int]]) -> tuple[Word, ...]:
-    """Gives every word of the text the first event inside it.
+def _marks(event: Any) -> Iterator[_Mark]:  # Any: a ctypes structure
+    if event.type in (_EVENT_PHONEME, _EVENT_END):
+        sounds = event.type == _EVENT_PHONEME and event.id[0] & 0xFF != _PAUSE
+        # the library counts characters from 1
+        yield _Mark(character=event.text_position - 1, sample=Samples(event.sample), sounds=sounds)
 
-    espeak-ng splits otherwise than at spaces: `isn't` is reported as `isn`, `10%` twice,
-    and `didn't he` may come as one.
+
+def _words(text: str, marks: list[_Mark], samples: npt.NDArray[np.int16]) -> list[Word | None]:
+    """Gives every word of the text the phonemes inside it, without silence at the edges.
+
+    The silence before a stop or a fricative is no phoneme of its own, hence it is looked for.
+    espeak-ng splits otherwise than at spaces: `10%` has the phonemes of two of its words.
     """
-    words = []
+    words: list[Word | None] = []
     for found in re.finditer(r"\S+", text):
-        starts = [sample for position, sample in events if position in range(*found.span())]
-        if starts:
-            words.append(Word(text=found.group(), start_sample=Samples(starts[0])))
-    return tuple(words)
+        own = [
+            number
+            for number, mark in enumerate(marks)
+            if mark.sounds and mark.character in range(*found.span())
+        ]
+        if not own:
+            words.append(None)
+            continue
+        start = marks[own[0]].sample
+        end = marks[own[-1] + 1].sample if own[-1] + 1 < len(marks) else len(samples)
+        sound = start + np.flatnonzero(samples[start:end])
+        words.append(
+            Word(
+                text=found.group(),
+                start_sample=Samples(int(sound[0])),
+                end_sample=Samples(int(sound[-1]) + 1),
+            )
+            if sound.size
+            else None
+        )
+    return words
+
+
+def _pairs_apart(text: str, words: list[Word | None]) -> str:
+    """Puts a no-break space before each word that was said as a part of the one before it."""
+    parts = zip(text.split(" "), words, strict=True)
+    return "".join(f"{' ' if word else _NO_BREAK_SPACE}{part}" for part, word in parts)[1:]

@@ -1,15 +1,9 @@
-"""The speakers of the spoken world and what they say: a cast, and texts spoken by it."""
+"""The speakers of the spoken world: a fixed cast for its stories, any number for the demo."""
 
-import math
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
+from typing import Literal
 
 from sllm_data.seeding import rng_for
-from sllm_data.testbed.speech import Synthesizer
-from sllm_data.units import Hertz
 
 _VARIANTS = ("f1", "m1", "f2", "m3", "f3", "m4", "f4", "m7")
 _ACCENTS = {
@@ -43,16 +37,6 @@ class Voice:
     pitch: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Clip:
-    """A sentence as spoken."""
-
-    voice: Voice
-    text: str
-    samples: npt.NDArray[np.int16]
-    """Shape (num_samples,), mono, at the rate that was asked for."""
-
-
 def cast(language: str, count: int, *, first: int, seed: int) -> list[Voice]:
     """Returns speakers numbered from `first`, their voices in turn, each with its own pace.
 
@@ -78,30 +62,47 @@ def cast(language: str, count: int, *, first: int, seed: int) -> list[Voice]:
     return voices
 
 
-def spoken(texts: Sequence[str], voices: Sequence[Voice], rate_hz: Hertz) -> Iterator[Clip]:
-    """Speaks the texts, the voices taking turns."""
-    synthesizer = Synthesizer()
-    for number, text in enumerate(texts):
-        voice = voices[number % len(voices)]
-        speech = synthesizer.speak(
-            text, voice=voice.name, rate_wpm=voice.rate_wpm, pitch=voice.pitch
+_Row = tuple[str, Literal["female", "male"], str, int, int]
+
+# Variants without echo: between their words there is silence, to the sample.
+_WORLD: tuple[_Row, ...] = (
+    ("en-us+f1", "female", "United States English", 165, 50),
+    ("en+m7", "male", "England English", 150, 50),
+    ("en-gb-scotland+steph", "female", "Scottish English", 160, 55),
+    ("en-us-nyc+Mike", "male", "New York City English", 185, 40),
+    ("en-029+aunty", "female", "West Indies and Bermuda", 165, 45),
+    ("en-us+m3", "male", "United States English", 155, 45),
+    ("en+linda", "female", "England English", 170, 45),
+    ("en-gb-scotland+m4", "male", "Scottish English", 175, 55),
+    ("en-us-nyc+belinda", "female", "New York City English", 145, 35),
+    ("en-029+m6", "male", "West Indies and Bermuda", 160, 60),
+    ("en-us+Annie", "female", "United States English", 180, 40),
+    ("en-us+m1", "male", "United States English", 195, 60),
+)
+_HELD_OUT: tuple[_Row, ...] = (
+    ("en-gb-x-rp+shelby", "female", "Received Pronunciation", 170, 50),
+    ("en-gb-x-gbcwmd+m8", "male", "West Midlands English", 155, 60),
+    ("en-gb-x-gbclan+grandma", "female", "Lancashire English", 160, 45),
+    ("en-gb-x-rp+Gene", "male", "Received Pronunciation", 180, 55),
+)
+
+
+def _voices(rows: tuple[_Row, ...], first: int) -> tuple[Voice, ...]:
+    return tuple(
+        Voice(
+            number=first + position,
+            gender=gender,
+            accent=accent,
+            age=_AGES[position % len(_AGES)],
+            name=name,
+            rate_wpm=rate_wpm,
+            pitch=pitch,
         )
-        samples = resampled(speech.samples, speech.rate_hz, rate_hz)
-        yield Clip(voice=voice, text=text, samples=samples)
+        for position, (name, gender, accent, rate_wpm, pitch) in enumerate(rows)
+    )
 
 
-def resampled(
-    samples: npt.NDArray[np.int16], from_hz: Hertz, to_hz: Hertz
-) -> npt.NDArray[np.int16]:
-    """Changes the rate by cutting or padding the spectrum; the end is padded with silence.
-
-    That takes the clip as one period of a wave, which is right for espeak-ng's, since they
-    begin and end in silence.
-    """
-    divisor = math.gcd(from_hz, to_hz)
-    step = from_hz // divisor
-    padded = np.pad(samples.astype(np.float64), (0, -len(samples) % step))
-    num_samples = len(padded) // step * (to_hz // divisor)
-    wave = np.fft.irfft(np.fft.rfft(padded), num_samples) * (num_samples / len(padded))
-    limits = np.iinfo(np.int16)
-    return np.rint(np.clip(wave, limits.min, limits.max)).astype(np.int16)
+WORLD_VOICES = _voices(_WORLD, 0)
+"""Who tells the world's stories: women and men in turn, five accents."""
+HELD_OUT_VOICES = _voices(_HELD_OUT, len(_WORLD))
+"""Whom nothing learns from: three more accents, four more variants of the voice."""

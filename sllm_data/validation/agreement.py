@@ -15,12 +15,12 @@ from typing import Any
 import duckdb
 
 from sllm_data.shards import part_name
+from sllm_data.shards.database import connect, parquet
 from sllm_data.validation.comparisons import Comparison, comparisons
 from sllm_data.validation.findings import Finding, Tally, shown
 from sllm_data.validation.pages import noting_damage
 from sllm_data.validation.subject import Part, Subject, sampled_sql
 
-_MEMORY = "256MB"
 _FETCH_ROWS = 1_000
 
 
@@ -71,16 +71,12 @@ def compare(job: PairJob) -> Tally:
 @lru_cache(maxsize=1)
 def _database(scratch: Path) -> duckdb.DuckDBPyConnection:
     """This process's own DuckDB: connecting takes longer than comparing a small part."""
-    spill = scratch / f"spill-{os.getpid()}"
-    return duckdb.connect(
-        config={"threads": 1, "memory_limit": _MEMORY, "temp_directory": str(spill)}
-    )
+    return connect(scratch / f"spill-{os.getpid()}", threads=1)
 
 
 def _compare(
     database: duckdb.DuckDBPyConnection, job: PairJob, comparison: Comparison, tally: Tally
 ) -> None:
-    own = _files([job.root / job.part.file])
     partners = _partners(database, job, comparison)
     if not partners:
         return
@@ -91,8 +87,8 @@ def _compare(
     )
     result = database.execute(
         f"SELECT l.{comparison.key}, {columns} "
-        f"FROM read_parquet({own}, file_row_number = true) l "
-        f"JOIN read_parquet({_files(partners)}) r ON {comparison.join} "
+        f"FROM {parquet([job.root / job.part.file], 'file_row_number = true')} l "
+        f"JOIN {parquet(partners)} r ON {comparison.join} "
         f"WHERE {comparison.where} AND {sampled_sql(comparison.sampled_by, job.share)} "
         f"AND ({' OR '.join(differ)}) ORDER BY l.file_row_number"
     )
@@ -126,20 +122,12 @@ def _partners(
     """The parts that hold the partners and can be read."""
     numbers = [job.part.number]
     if comparison.other == "audio":
-        own = _files([job.root / job.part.file])
+        own = parquet([job.root / job.part.file])
         named = database.execute(
             "SELECT DISTINCT ref.audio_part FROM "
-            f"(SELECT unnest(audio_refs) AS ref FROM read_parquet({own})) ORDER BY 1"
+            f"(SELECT unnest(audio_refs) AS ref FROM {own}) ORDER BY 1"
         ).fetchall()
         numbers = [number for (number,) in named if number is not None]
     files = [f"{comparison.other}/{part_name(number)}" for number in numbers]
     paths = [job.root / file for file in files if file not in job.unread]
     return [path for path in paths if path.is_file()]
-
-
-def _files(paths: list[Path]) -> str:
-    return "[" + ", ".join(f"'{_quoted(path)}'" for path in paths) + "]"
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from sllm_data.filtering.words import words
 from sllm_data.seeding import hash128
+from sllm_data.shards.database import parquet
 from sllm_data.validation.findings import Tally, shown
 from sllm_data.validation.pages import batches, noting_damage
 from sllm_data.validation.subject import Part, Subject, over_parts
@@ -61,7 +62,7 @@ class _Job:
 
 
 def write_fingerprints(subject: Subject, tally: Tally) -> str:
-    """Writes the fingerprints of all samples; returns their files as a list in SQL."""
+    """Writes the fingerprints of all samples; returns SQL that reads them."""
     folder = subject.scratch / FOLDER
     folder.mkdir()
     jobs = [
@@ -74,8 +75,7 @@ def write_fingerprints(subject: Subject, tally: Tally) -> str:
         for place, part in enumerate(subject.parts_of("samples"))
     ]
     over_parts(subject, tally, "fingerprints", _write, jobs)
-    paths = (str(job.target).replace("'", "''") for job in jobs)
-    return "[" + ", ".join(f"'{path}'" for path in paths) + "]"
+    return parquet(job.target for job in jobs)
 
 
 def _write(job: _Job) -> Tally:

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from sllm_data.shards.database import connect
 from sllm_data.validation.findings import Finding, Tally, shown
 from sllm_data.validation.index_parts import growth_numbers
 from sllm_data.validation.pages import batches, noting_damage
@@ -54,7 +55,7 @@ def file_of(scratch: Path, part: Part) -> Path:
 @functools.cache
 def database() -> duckdb.DuckDBPyConnection:
     """Returns this process's own DuckDB, for rows that are in memory already."""
-    return duckdb.connect(config={"threads": 1, "memory_limit": "1GB"})
+    return connect(None, threads=1)
 
 
 class Hashes:

@@ -179,10 +179,10 @@ def _add_view(
     )
     connection.register(f"{view}_names", names)
     columns = [*_COLUMNS[parts[0].table], *(["number AS audio_part"] if view == "clips" else [])]
+    options = ("filename = true", "file_row_number = true", "union_by_name = true")
     connection.execute(
         f"CREATE VIEW {view} AS SELECT {', '.join(columns)}, n.file, file_row_number AS row "
-        f"FROM read_parquet({subject.files(folder)}, filename = true, file_row_number = true, "
-        f"union_by_name = true) JOIN {view}_names n USING (filename)"
+        f"FROM {subject.rows_of(folder, *options)} JOIN {view}_names n USING (filename)"
     )
 
 

@@ -71,7 +71,7 @@ _MAX_DEPTH = 2  # requests/main, rejections/plan.main
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
+class Options:
     """What the caller wants: how deep to look, and by what to judge."""
 
     level: int = 1
@@ -86,20 +86,20 @@ class Request:
     progress: Progress = field(default_factory=lambda: Progress(None))
 
 
-def contract_of(root: Path, request: Request) -> tuple[Path, Contract]:
+def contract_of(root: Path, options: Options) -> tuple[Path, Contract]:
     """Returns the contract of a dataset, and where it stands.
 
     Raises:
         ConfigError: It is malformed, or the one that was asked for is not there.
     """
-    path = request.contract or root / contracts.FILE_NAME
-    if request.contract is None and not path.exists():
+    path = options.contract or root / contracts.FILE_NAME
+    if options.contract is None and not path.exists():
         return path, Contract()
     return path, contracts.load_contract(path)
 
 
 def open_subject(
-    root: Path, request: Request, contract: Contract, scratch: Path, tally: Tally
+    root: Path, options: Options, contract: Contract, scratch: Path, tally: Tally
 ) -> Subject:
     """Lists a folder and reads its documents; what is wrong with them goes to the tally.
 
@@ -117,7 +117,7 @@ def open_subject(
         )
     document = {} if foreign else _run_document(root, tally)
     config = _config(root, document, tally)
-    published = _published(root, request, tally, foreign=foreign)
+    published = _published(root, options, tally, foreign=foreign)
     subject = Subject(
         root=root,
         parts=parts,
@@ -128,11 +128,11 @@ def open_subject(
         published=published,
         contract=contract,
         foreign=foreign,
-        sample=request.sample,
-        jobs=request.jobs or len(os.sched_getaffinity(0)),
-        keep=request.keep,
+        sample=options.sample,
+        jobs=options.jobs or len(os.sched_getaffinity(0)),
+        keep=options.keep,
         scratch=scratch,
-        progress=request.progress,
+        progress=options.progress,
     )
     if not foreign:
         _note_leftovers(root, listed, tally)
@@ -262,9 +262,9 @@ def _problem(step: str, manifest: Manifest, version: int) -> str:
     return ""
 
 
-def _published(root: Path, request: Request, tally: Tally, *, foreign: bool) -> schemas.Published:
-    if request.schema is not None:
-        return schemas.read_published(request.schema)
+def _published(root: Path, options: Options, tally: Tally, *, foreign: bool) -> schemas.Published:
+    if options.schema is not None:
+        return schemas.read_published(options.schema)
     path = root / schemas.FILE_NAME
     shipped = schemas.shipped()
     if not path.exists():

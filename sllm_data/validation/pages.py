@@ -8,6 +8,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sllm_data.shards.database import interruptible
 from sllm_data.validation.findings import Finding, Tally
 from sllm_data.validation.rules import Rule
 from sllm_data.validation.subject import Part
@@ -39,7 +40,8 @@ def batches(path: Path, columns: Sequence[str], num_rows: int) -> Iterator[pa.Re
 def noting_damage(part: Part, tally: Tally, column: str = "") -> Iterator[None]:
     """Turns what damaged pages raise into a finding; the rest of the part is not looked at."""
     try:
-        yield
+        with interruptible():
+            yield
     except duckdb.Error as error:
         if type(error) not in _DAMAGE_IN_SQL or "No space left" in str(error):
             raise

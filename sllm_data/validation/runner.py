@@ -10,42 +10,42 @@ from sllm_data.validation.contract import Contract
 from sllm_data.validation.findings import Tally
 from sllm_data.validation.levels import DEEPER, RULES
 from sllm_data.validation.manifests import check as check_footers
-from sllm_data.validation.opening import Request, contract_of, open_subject
+from sllm_data.validation.opening import Options, contract_of, open_subject
 from sllm_data.validation.report import Outcome, Report
 from sllm_data.validation.rules import Rule, Weight
 
 
-def validate(root: Path, request: Request) -> Report:
+def validate(root: Path, options: Options) -> Report:
     """Judges a dataset; nothing in it is written or changed.
 
     Args:
         root: Its folder.
-        request: How deep to look, and by what to judge.
+        options: How deep to look, and by what to judge.
 
     Raises:
         ConfigError: The contract is malformed, or a number is out of range.
         OutputError: There is no dataset, or a worker process died.
         ShardError: A published schema that was asked for can't be used.
     """
-    if not 0 < request.sample <= 1:
-        raise ConfigError(f"sample must be above 0 and at most 1, got {request.sample:g}")
+    if not 0 < options.sample <= 1:
+        raise ConfigError(f"sample must be above 0 and at most 1, got {options.sample:g}")
     start = time.monotonic()
-    path, contract = contract_of(root, request)
+    path, contract = contract_of(root, options)
     contract.check_rules(RULES.keys(), where=str(path))
-    tally = Tally(request.keep)
+    tally = Tally(options.keep)
     with tempfile.TemporaryDirectory(prefix="sllm-validate-") as scratch:
-        subject = open_subject(root, request, contract, Path(scratch), tally)
+        subject = open_subject(root, options, contract, Path(scratch), tally)
         subject = check_footers(subject, tally)
-        for check in DEEPER[: request.level]:
+        for check in DEEPER[: options.level]:
             check(subject, tally)
     return Report(
         dataset=str(root),
-        level=request.level,
+        level=options.level,
         foreign=subject.foreign,
         schema_version=subject.published.version,
         contract=str(path) if path.exists() else "",
-        sample=request.sample,
-        outcomes=tuple(_outcomes(tally, contract, request.level, foreign=subject.foreign)),
+        sample=options.sample,
+        outcomes=tuple(_outcomes(tally, contract, options.level, foreign=subject.foreign)),
         looked=tally.looked,
         seconds=time.monotonic() - start,
     )

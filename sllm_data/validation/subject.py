@@ -22,6 +22,7 @@ import duckdb
 from sllm_data.config import RunConfig
 from sllm_data.runners import RunnerConfig, map_parts
 from sllm_data.shards import Manifest
+from sllm_data.shards.database import interruptible, opened, parquet
 from sllm_data.steps import Progress
 from sllm_data.validation.contract import Contract
 from sllm_data.validation.findings import Tally
@@ -30,7 +31,6 @@ from sllm_data.validation.published import Published
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-DATABASE_MEMORY = "256MB"
 _JOBS_PER_WORKER = 4  # fewer are done sooner than another process has started
 _ROWS_PER_WORKER = 25_000
 _SHARES = 2**32
@@ -92,10 +92,9 @@ class Subject:
         """Where a part lies."""
         return self.root / part.file
 
-    def files(self, folder: str) -> str:
-        """The parts of a folder as a list of paths in SQL, for `read_parquet`."""
-        paths = (str(self.path(part)).replace("'", "''") for part in self.parts_of(folder))
-        return "[" + ", ".join(f"'{path}'" for path in paths) + "]"
+    def rows_of(self, folder: str, *options: str) -> str:
+        """The rows of a folder's parts in SQL; options are those of `read_parquet`."""
+        return parquet(map(self.path, self.parts_of(folder)), *options)
 
 
 def over_parts(
@@ -157,12 +156,7 @@ def workers_for(rows: int) -> int:
 @contextmanager
 def database(subject: Subject) -> Iterator[duckdb.DuckDBPyConnection]:
     """Opens a DuckDB whose memory is bounded and which spills to the scratch folder."""
-    with duckdb.connect() as connection:
-        spill = str(subject.scratch / "spill").replace("'", "''")
-        connection.execute(f"SET memory_limit = '{DATABASE_MEMORY}'")
-        connection.execute(f"SET temp_directory = '{spill}'")
-        connection.execute(f"SET threads = {subject.jobs}")
-        connection.execute("SET preserve_insertion_order = false")
+    with opened(subject.scratch / "spill", threads=subject.jobs) as connection, interruptible():
         yield connection
 
 

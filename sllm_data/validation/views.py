@@ -47,16 +47,14 @@ class Views:
             if table in self.tables:
                 self._view(name, table, columns)
         if "samples" in self.tables:
-            connection.execute(
-                f"CREATE VIEW fingerprints AS SELECT * FROM read_parquet({fingerprints})"
-            )
+            connection.execute(f"CREATE VIEW fingerprints AS SELECT * FROM {fingerprints}")
 
     def _view(self, name: str, table: str, columns: str) -> None:
         before = len(str(self.subject.root / table)) - len(table)
         self.connection.execute(
             f"CREATE VIEW {name} AS SELECT substr(filename, {before + 1}) AS file, "
-            f"file_row_number AS place, {columns} FROM read_parquet("
-            f"{self.subject.files(table)}, filename = true, file_row_number = true)"
+            f"file_row_number AS place, {columns} FROM "
+            f"{self.subject.rows_of(table, 'filename = true', 'file_row_number = true')}"
         )
 
     def note(self, rule: str, column: str, wrong: str) -> None:

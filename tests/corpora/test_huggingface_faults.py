@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -136,3 +137,24 @@ def test_damage_ends_in_rows_or_in_one_sentence(
         assert len(list(opened)) == len(rows)
     except CorpusError as error:
         assert len(str(error).splitlines()) == 1  # noqa: PT017 - or nothing is raised
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_byte_that_changed_in_a_page_with_a_checksum_is_no_other_transcript(
+    tmp_path: Path, speech_bytes: Speech, *, streaming: bool
+) -> None:
+    """A letter in place of another: without the checksum nothing would tell."""
+    folder = write_parquet(tmp_path / "d", {"train": make_rows(speech_bytes, 4)}, files=1)
+    (path,) = folder.glob("data/*.parquet")
+    pq.write_table(
+        pq.read_table(path),
+        path,
+        compression="none",
+        use_dictionary=False,
+        write_statistics=False,
+        write_page_checksum=True,
+    )
+    content = path.read_bytes()
+    assert content.count(b"Sentence number 2.") == 1
+    path.write_bytes(content.replace(b"Sentence number 2.", b"Sentence lumber 2."))
+    assert "CRC checksum verification failed" in refusal(folder, streaming=streaming)

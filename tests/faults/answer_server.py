@@ -1,9 +1,10 @@
 """A server that speaks the OpenAI protocol, knows every answer, and misbehaves when told to.
 
-    python answer_server.py --port 0 --fault html --from 3 --until 9
+    python answer_server.py --port 0 --faults html,500 --from 3 --until 9
 
 The answer follows from the prompt alone, so that two servers give the same. Requests are
-counted from 1; those in [from, until) meet the fault. Its port is the first line it prints.
+counted from 1; those in [from, until) meet the faults in turn. The one line it prints is its
+port.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import json
 import os
 import threading
 import time
+from collections.abc import Sequence
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -22,21 +24,24 @@ _WORDS = 8
 
 
 class Answers(ThreadingHTTPServer):
-    """Counts requests, and says which of them meet the fault."""
+    """Counts requests, and says which of them meet a fault."""
 
     daemon_threads = True
 
-    def __init__(self, port: int, *, fault: str, begin: int, end: int) -> None:
+    def __init__(self, port: int, *, faults: Sequence[str], begin: int, end: int) -> None:
         super().__init__(("127.0.0.1", port), Handler)
-        self.fault = fault
+        self._faults = faults
         self._range = range(begin, end)
         self._lock = threading.Lock()
         self._seen = 0
 
-    def meets_fault(self) -> bool:
+    def next_fault(self) -> str:
+        """The fault that the next request meets, `none` for none."""
         with self._lock:
             self._seen += 1
-            return self._seen in self._range
+            if self._seen not in self._range:
+                return "none"
+            return self._faults[self._seen % len(self._faults)]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -51,13 +56,11 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         answer = json.dumps(answer_to(body)).encode()
-        if body["max_tokens"] > 1 and self.server.meets_fault():
-            self._misbehave(answer)
-        else:
-            self._send(200, answer)
+        is_probe = body["max_tokens"] == 1
+        self._answer(answer, "none" if is_probe else self.server.next_fault())
 
-    def _misbehave(self, answer: bytes) -> None:
-        match self.server.fault:
+    def _answer(self, answer: bytes, fault: str) -> None:
+        match fault:
             case "429":
                 self._send(429, b'{"error": {"message": "slow down"}}', {"retry-after": "1"})
             case "500":
@@ -109,11 +112,11 @@ def main() -> None:
     """Serves until it is killed."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--fault", choices=FAULTS, default="none")
+    parser.add_argument("--faults", default="none", help=f"some of {', '.join(FAULTS)}")
     parser.add_argument("--from", type=int, default=1, dest="begin")
     parser.add_argument("--until", type=int, default=10**9, dest="end")
     given = parser.parse_args()
-    server = Answers(given.port, fault=given.fault, begin=given.begin, end=given.end)
+    server = Answers(given.port, faults=given.faults.split(","), begin=given.begin, end=given.end)
     print(server.server_address[1], flush=True)  # noqa: T201 - its one line
     server.serve_forever()
 

@@ -10,6 +10,7 @@ pass: runs are broken at events (`watching`), and waits end with what is waited 
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,16 @@ from tests.faults.watching import Event, FolderWatch
 REPOSITORY = Path(__file__).parents[2]
 SEED = int(os.environ.get("SLLM_FAULT_SEED", "1"))
 LONGEST_DELAY_S = 0.01
+TABLES = {
+    "candidates": "candidates",
+    "ingest": "audio",
+    "index": "index",
+    "plan.main": "requests/main",
+    "generate.main": "responses/main",
+    "assemble": "samples",
+}
+STEPS = tuple(TABLES)
+"""Of a run with the main pass alone; with the folder of each one's table."""
 UNMEASURED = {"COVERAGE_PROCESS_CONFIG": ""}
 """Environment of a run whose coverage is not measured, since it can't be written."""
 _MARK = "SLLM_FAULT_RUN"
@@ -212,6 +223,16 @@ def step_of(path: str) -> str:
             )
         case _:
             return folder
+
+
+def rewound(whole: Path, root: Path, *, to: str) -> Path:
+    """Copies a finished dataset of the main pass and takes out what a step and later ones made."""
+    shutil.copytree(whole, root)
+    for step in STEPS[STEPS.index(to) :]:
+        (root / f"manifest/{step}.json").unlink()
+        shutil.rmtree(root / f"rejections/{step}")
+        shutil.rmtree(root / TABLES[step])
+    return root
 
 
 def assert_one_sentence(ended: Ended) -> None:

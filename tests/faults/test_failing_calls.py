@@ -4,27 +4,49 @@ The calls of a real run are made to fail one after the other, in the order in wh
 comes to them, so that each attempt gets a little further on the same dataset.
 """
 
-import random
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from steps_datasets import digests
 
-from tests.faults.harness import SEED, Ended, Run, assert_one_sentence, finish
+from tests.faults.harness import Run, assert_one_sentence, finish, rewound
 from tests.faults.integrity import assert_finished, assert_part_of, assert_whole
 
 PROGRAM = str(Path(__file__).with_name("failing_calls.py"))
-TABLES = {
-    "candidates": "candidates",
-    "ingest": "audio",
-    "index": "index",
-    "plan.main": "requests/main",
-    "generate.main": "responses/main",
-    "assemble": "samples",
-}
+FAULTS = [  # in the order in which a run comes to them
+    ("open", r"/\.lock$"),
+    ("write", r"/\.run\.yaml\.tmp$"),
+    ("open", r"/validated\.tsv$"),
+    ("mkdir", r"/\.work$"),
+    ("open", r"/rejected\.jsonl$"),
+    ("write", r"/rejected\.jsonl$"),
+    ("fsync", r"/\.work/\.listed\.parquet\.tmp$"),
+    ("rename", r"/candidates/part-00003\.parquet$"),
+    ("unlink", r"/candidates/part-00001\.parquet$"),
+    ("open", r"/dataset/candidates/part-00002"),
+    ("mkdir", r"/dataset/audio$"),
+    ("open", r"\.flac$"),
+    ("write", r"/dataset/audio/\.part-00004"),
+    ("fsync", r"/dataset/audio$"),
+    ("rename", r"/manifest/ingest\.json$"),
+    ("open", r"/dataset/audio/part-00003"),
+    ("write", r"/dataset/index/\.part-00002"),
+    ("fsync", r"/manifest/\.index\.json\.tmp$"),
+    ("fsync", r"/rejections/plan\.main/\.part-00001"),
+    ("rename", r"/requests/main/part-00005\.parquet$"),
+    ("write", r"/manifest/\.plan\.main\.json\.tmp$"),
+    ("write", r"/responses/main/\.part-00003"),
+    ("fsync", r"/responses/main/\.part-00007"),
+    ("rename", r"/reports/generate\.main\.json$"),
+    ("rename", r"/manifest/generate\.main\.json$"),
+    ("write", r"/dataset/samples/\.part-00000"),
+    ("fsync", r"/dataset/samples$"),
+    ("rename", r"/rejections/assemble/part-00006\.parquet$"),
+    ("write", r"/\.README\.md\.tmp$"),
+    ("rename", r"/schema\.json$"),
+]
 _SPILL = """
 import sys
 from pathlib import Path
@@ -56,108 +78,52 @@ def failing(
     return [sys.executable, PROGRAM, *options, "--errno", errno, "--"]
 
 
-def paths_of(call: str, chance: random.Random) -> list[str]:
-    """One or two files of each step, as regular expressions, in the order of a run."""
-    found = [r"/run\.yaml$" if call == "rename" else r"/\.run\.yaml\.tmp$"]
-    for step, table in TABLES.items():
-        number = chance.randint(0, 7)
-        if call == "rename":
-            found += [f"dataset/{table}/part-0000{number}", f"manifest/{step}.json$"]
-        else:
-            found += [f"dataset/{table}/.part-0000{number}", f"manifest/.{step}.json"]
-    return [*found, "README.md" if call == "rename" else r"\.README\.md"]
-
-
-@pytest.fixture
-def fail(undisturbed, tmp_path, write_run) -> Callable[..., Ended]:
-    """Runs the command with a failing call, and looks at what stands then."""
+def test_a_call_that_fails_in_any_step_is_one_sentence(undisturbed, tmp_path, write_run):
+    """Reading fails as well: a clip that can't be read for now is no rejection."""
     whole, _ = undisturbed
-
-    def run(before: Sequence[str], **fields: object) -> Ended:
-        ended = Run(write_run(tmp_path, **fields), before=before).wait()
-        assert_whole(tmp_path / "dataset")
-        assert_part_of(tmp_path / "dataset", whole)
-        return ended
-
-    return run
-
-
-@pytest.fixture
-def ends_well(undisturbed, tmp_path) -> Callable[[], None]:
-    """Runs the same command undisturbed, and compares."""
-
-    def run() -> None:
-        finish(tmp_path / "run.yaml")
-        assert_finished(tmp_path / "dataset")
-        assert digests(tmp_path / "dataset") == digests(undisturbed[0])
-
-    return run
-
-
-@pytest.mark.parametrize("call", ["write", "fsync", "rename"])
-def test_a_failing_call_in_any_step_is_one_sentence(fail, ends_well, call):
-    for path in paths_of(call, random.Random(SEED)):
-        ended = fail(failing(call, path))
+    run_yaml, root = write_run(tmp_path), tmp_path / "dataset"
+    for call, path in FAULTS:
+        ended = Run(run_yaml, before=failing(call, path)).wait()
         assert_one_sentence(ended)
-        assert "can't be written: Input/output error" in ended.said
-    ends_well()
-
-
-WORK = [
-    ("open", r"/\.lock$"),
-    ("mkdir", r"/\.work$"),
-    ("open", r"/rejected\.jsonl$"),
-    ("write", r"/rejected\.jsonl$"),
-    ("fsync", r"/\.listed\.parquet\.tmp$"),
-    ("rename", r"/candidates/part-00003\.parquet$"),
-    ("unlink", r"/candidates/part-00001\.parquet$"),
-    ("mkdir", r"/dataset/audio$"),
-    ("open", r"/dataset/audio/\.part-00001"),
-    ("fsync", r"/dataset/audio$"),
-]
-
-
-def test_what_fails_beside_the_parts_is_one_sentence_too(fail, ends_well):
-    for call, path in WORK:
-        ended = fail(failing(call, path))
-        assert_one_sentence(ended)
-        assert ": Input/output error; " in ended.said
-    ends_well()
-
-
-def test_a_work_folder_that_can_not_be_cleared_is_no_obstacle(fail, ends_well):
-    assert_one_sentence(fail(failing("rename", "manifest/candidates.json$")))
-    assert fail(failing("unlink", r"listed\.parquet$", times=1000)).status == 0
-    ends_well()
-
-
-@pytest.mark.parametrize(
-    ("call", "path"), [("write", "audio/.part-00002"), ("rename", "main/part-00004")]
-)
-def test_a_call_that_fails_in_a_worker_process_is_one_sentence(fail, ends_well, call, path):
-    ended = fail(failing(call, path), runner={"kind": "processes", "workers": 2})
-    assert_one_sentence(ended)
-    assert "can't be written: Input/output error" in ended.said
-    ends_well()
-
-
-READ = [r"validated\.tsv$", r"/candidates/part-00001", r"\.flac$", r"/audio/part-00001"]
-
-
-def test_what_can_not_be_read_is_one_sentence_and_no_rejection(fail, ends_well):
-    for path in READ:
-        assert_one_sentence(fail(failing("open", path)))
-    ends_well()
-
-
-@pytest.mark.parametrize("name", ["EIO", "ENOSPC", "EDQUOT"])
-def test_duckdb_s_own_writing_fails_in_one_sentence(undisturbed, tmp_path, write_run, name):
-    run_yaml = write_run(tmp_path, reuse=[str(undisturbed[0])])
-    ended = Run(run_yaml, before=failing("write", r"/\.work/reuse/", errno=name)).wait()
-    assert_one_sentence(ended)
-    assert_whole(tmp_path / "dataset")
+        assert "Input/output error" in ended.said, (call, path)
+        assert_whole(root)
+        assert_part_of(root, whole)
     finish(run_yaml)
+    assert_finished(root)
+    assert digests(root) == digests(whole)
+
+
+def test_a_work_folder_that_can_not_be_cleared_is_no_obstacle(undisturbed, tmp_path, write_run):
+    run_yaml = write_run(tmp_path)
+    before = failing("rename", "/manifest/candidates.json$")
+    assert_one_sentence(Run(run_yaml, before=before).wait())
+    ended = Run(run_yaml, before=failing("unlink", r"/listed\.parquet$")).wait()
+    assert ended.status == 0, ended.said
     assert_finished(tmp_path / "dataset")
+    assert digests(tmp_path / "dataset") == digests(undisturbed[0])
+
+
+def test_a_call_that_fails_in_a_worker_process_is_one_sentence(undisturbed, tmp_path, write_run):
+    whole, _ = undisturbed
+    root = rewound(whole, tmp_path / "dataset", to="assemble")
+    run_yaml = write_run(tmp_path, runner={"kind": "processes", "workers": 2})
+    ended = Run(run_yaml, before=failing("rename", "/samples/part-00004")).wait()
+    assert_one_sentence(ended)
+    assert "samples/part-00004.parquet: can't be written: Input/output error" in ended.said
+    assert_part_of(root, whole)
+    finish(write_run(tmp_path))
+    assert digests(root) == digests(whole)
+
+
+def test_what_duckdb_writes_itself_fails_in_one_sentence(undisturbed, tmp_path, write_run):
+    whole, _ = undisturbed
+    root = rewound(whole, tmp_path / "dataset", to="generate.main")
+    run_yaml = write_run(tmp_path, reuse=[str(whole)])
+    ended = Run(run_yaml, before=failing("write", r"/\.work/reuse/", errno="ENOSPC")).wait()
+    assert_one_sentence(ended)
+    assert "No space left on device" in ended.said
+    finish(run_yaml)
+    assert_finished(root)
 
 
 def test_a_spill_that_can_not_be_written_is_one_sentence(tmp_path):

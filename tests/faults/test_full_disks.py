@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 from steps_datasets import digests
 
-from tests.faults.harness import UNMEASURED, Ended, Run, assert_one_sentence, finish, step_of
+from tests.faults.harness import (
+    STEPS,
+    UNMEASURED,
+    Ended,
+    Run,
+    assert_one_sentence,
+    finish,
+    step_of,
+)
 from tests.faults.integrity import assert_finished, assert_part_of, assert_whole
 
 PROGRAM = str(Path(__file__).with_name("small_disk.py"))
@@ -59,9 +67,6 @@ def on_small_disks(unshare, tmp_path, write_run):
     return run
 
 
-STEPS = ("candidates", "ingest", "index", "plan.main", "generate.main", "assemble")
-
-
 def fills_in(step: str, whole: Path) -> str:
     """The size of a disk that holds all that comes before a step, and half of the step."""
     sizes = dict.fromkeys(("", *STEPS), 0)
@@ -97,7 +102,7 @@ def test_a_disk_without_inodes_is_one_sentence_and_room_is_enough(
     whole, _ = undisturbed
     count = len(list(whole.rglob("*")))
     *full, last = on_small_disks(
-        *(f"size=64m,nr_inodes={max(2, int(count * share))}" for share in (0, 0.1, 0.5, 0.8)),
+        *(f"size=64m,nr_inodes={max(2, int(count * share))}" for share in (0, 0.5)),
         "size=64m,nr_inodes=10000",
     )
 
@@ -109,20 +114,19 @@ def test_a_disk_without_inodes_is_one_sentence_and_room_is_enough(
     assert digests(tmp_path / f"kept/{len(full)}") == digests(whole)
 
 
-def test_a_disk_that_turns_read_only_is_one_sentence(undisturbed, tmp_path, on_small_disks):
-    half = fills_in("index", undisturbed[0])
-    _, refused, last = on_small_disks(half, "ro", "rw,size=64m")
+def test_a_disk_that_is_read_only_is_one_sentence(undisturbed, tmp_path, on_small_disks):
+    refused, last = on_small_disks("ro", "rw,size=64m")
 
     assert_one_sentence(refused)
     assert "must be a folder that can be written, found: Read-only file system" in refused.said
     assert last.status == 0
-    assert digests(tmp_path / "kept/2") == digests(undisturbed[0])
+    assert digests(tmp_path / "kept/1") == digests(undisturbed[0])
 
 
 def test_a_bound_on_the_size_of_files_is_one_sentence(undisturbed, tmp_path, write_run):
     run_yaml, root = write_run(tmp_path), tmp_path / "dataset"
     largest = max(path.stat().st_size for path in undisturbed[0].glob("**/*.parquet"))
-    for limit in (1_000, largest // 4, largest - 1):
+    for limit in (1_000, largest - 1):
         before = [sys.executable, "-c", LIMITED, str(limit)]
         ended = Run(run_yaml, before=before, environment=UNMEASURED).wait()
         assert_one_sentence(ended)
@@ -132,14 +136,15 @@ def test_a_bound_on_the_size_of_files_is_one_sentence(undisturbed, tmp_path, wri
     assert digests(root) == digests(undisturbed[0])
 
 
-@pytest.mark.parametrize("folder", ["", "audio", "responses/main", "manifest"])
-def test_a_folder_that_is_not_writable_is_one_sentence(undisturbed, tmp_path, write_run, folder):
-    run_yaml, closed = write_run(tmp_path), tmp_path / "dataset" / folder
-    closed.mkdir(parents=True)
-    closed.chmod(0o555)
-    ended = Run(run_yaml, before=[sys.executable, "-c", LIMITED, "no-override"]).wait()
-    assert_one_sentence(ended)
-    assert "Permission denied" in ended.said
-    closed.chmod(0o755)
+def test_a_folder_that_is_not_writable_is_one_sentence(undisturbed, tmp_path, write_run):
+    run_yaml, root = write_run(tmp_path), tmp_path / "dataset"
+    for folder in ("", "audio", "manifest"):
+        closed = root / folder
+        closed.mkdir(parents=True, exist_ok=True)
+        closed.chmod(0o555)
+        ended = Run(run_yaml, before=[sys.executable, "-c", LIMITED, "no-override"]).wait()
+        assert_one_sentence(ended)
+        assert "Permission denied" in ended.said
+        closed.chmod(0o755)
     finish(run_yaml)
-    assert digests(tmp_path / "dataset") == digests(undisturbed[0])
+    assert digests(root) == digests(undisturbed[0])

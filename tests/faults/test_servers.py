@@ -1,6 +1,5 @@
 """A server that is down, dies, fails or answers nonsense: waited out, or an end in order."""
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,16 +10,14 @@ import pytest
 from steps_datasets import digests, rows
 
 from tests.faults.conftest import Write
-from tests.faults.harness import Run, assert_one_sentence, finish
+from tests.faults.harness import Run, assert_one_sentence, finish, rewound
 from tests.faults.integrity import assert_finished, assert_part_of, assert_whole
 
 PROGRAM = Path(__file__).with_name("answer_server.py")
-IMPATIENT = {
+BACKBONE = {
     "engine": "openai",
     "model": "answers",
     "max_in_flight": 4,
-    "request_timeout_s": 1.0,
-    "start_timeout_s": 1.0,
     "backoff_s": 0.02,
     "max_backoff_s": 0.2,
     "retries": 3,
@@ -38,8 +35,8 @@ def serving(*options: str) -> Iterator[int]:
             server.kill()
 
 
-def backbone(port: int) -> dict[str, object]:
-    return IMPATIENT | {"base_url": f"http://127.0.0.1:{port}/v1"}
+def backbone(port: int, **changes: float) -> dict[str, object]:
+    return BACKBONE | {"base_url": f"http://127.0.0.1:{port}/v1"} | changes
 
 
 @pytest.fixture(scope="module")
@@ -55,23 +52,15 @@ def answered(tmp_path_factory, write_run: Write) -> Path:
 @pytest.fixture
 def planned(answered, tmp_path) -> Path:
     """The same dataset before its first answer."""
-    root = tmp_path / "dataset"
-    shutil.copytree(answered, root)
-    for folder in ("responses", "samples", "rejections/generate.main", "rejections/assemble"):
-        shutil.rmtree(root / folder)
-    for step in ("generate.main", "assemble"):
-        (root / f"manifest/{step}.json").unlink()
-    return root
+    return rewound(answered, tmp_path / "dataset", to="generate.main")
 
 
-PASSING = ["429", "500", "html", "half", "slow", "shuffled"]
-
-
-@pytest.mark.parametrize("fault", PASSING)
-def test_a_fault_that_passes_is_waited_out(answered, planned, tmp_path, write_run, fault):
-    until = "1000" if fault == "shuffled" else "7"
-    with serving("--fault", fault, "--from", "3", "--until", until) as port:
-        finish(write_run(tmp_path, backbone=backbone(port)))
+@pytest.mark.parametrize("faults", ["429,500,html,half,slow", "shuffled"])
+def test_faults_that_pass_are_waited_out(answered, planned, tmp_path, write_run, faults):
+    until = "1000" if faults == "shuffled" else "13"  # two of each
+    with serving("--faults", faults, "--from", "3", "--until", until) as port:
+        patient = backbone(port, request_timeout_s=1.0, retries=12)
+        finish(write_run(tmp_path, backbone=patient))
     assert_finished(planned)
     assert digests(planned) == digests(answered)
 
@@ -86,32 +75,30 @@ LASTING = {
 }
 
 
-@pytest.mark.parametrize("fault", LASTING)
-def test_a_fault_that_lasts_ends_the_run_and_the_next_one_finishes(
-    answered, planned, tmp_path, write_run, fault
+def test_faults_that_last_end_each_run_and_the_next_goes_on(
+    answered, planned, tmp_path, write_run
 ):
-    with serving("--fault", fault, "--from", "25") as port:
-        ended = Run(write_run(tmp_path, backbone=backbone(port))).wait()
-    assert_one_sentence(ended)
-    assert "after 4 attempts, the last one: " + LASTING[fault] in ended.said
-    assert_whole(planned)
-    assert_part_of(planned, answered)
-    assert 0 < len(rows(planned, "responses/main")) < len(rows(answered, "responses/main"))
+    for fault, why in LASTING.items():
+        patience = {"request_timeout_s": 1.0} if fault == "slow" else {}
+        with serving("--faults", fault, "--from", "9") as port:
+            ended = Run(write_run(tmp_path, backbone=backbone(port, **patience))).wait()
+        assert_one_sentence(ended)
+        assert f"after 4 attempts, the last one: {why}" in ended.said
+        assert_whole(planned)
+        assert_part_of(planned, answered)
+    assert len(rows(planned, "responses/main")) > 0
     with serving() as port:
         finish(write_run(tmp_path, backbone=backbone(port)))
     assert_finished(planned)
     assert digests(planned) == digests(answered)
 
 
-def test_a_server_that_is_down_is_one_sentence_and_costs_no_row(
-    answered, planned, tmp_path, write_run
-):
+def test_a_server_that_is_down_is_one_sentence(answered, planned, tmp_path, write_run):
     with serving() as port:
         pass
-    ended = Run(write_run(tmp_path, backbone=backbone(port))).wait()
+    ended = Run(write_run(tmp_path, backbone=backbone(port, start_timeout_s=1.0))).wait()
     assert_one_sentence(ended)
     assert "no server answers after 1 s" in ended.said
     with serving("--port", str(port)):
-        finish(tmp_path / "run.yaml")
-    assert_finished(planned)
+        finish(write_run(tmp_path, backbone=backbone(port)))
     assert digests(planned) == digests(answered)

@@ -9,9 +9,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import yaml
 from steps_datasets import digests
 
-from tests.faults.harness import SEED, Run, assert_one_sentence, finish, wait_for
+from tests.faults.harness import SEED, Run, assert_one_sentence, finish, rewound, wait_for
 from tests.faults.integrity import assert_finished, assert_part_of, assert_whole
 from tests.faults.watching import FolderWatch
 
@@ -35,23 +36,30 @@ def test_a_worker_that_is_killed_in_any_step_is_one_sentence(undisturbed, tmp_pa
         assert "a worker process died, most likely killed for memory" in ended.said
         assert_whole(root)
         assert_part_of(root, whole)
-    finish(run_yaml)
+    finish(write_run(tmp_path))
     assert_finished(root)
     assert digests(root) == digests(whole)
 
 
-@pytest.fixture
-def two_engines(undisturbed, tmp_path, write_run):
-    """Starts two engines on a planned dataset, and waits until both work."""
+@pytest.fixture(scope="module")
+def planned(undisturbed, tmp_path_factory, write_run) -> Path:
+    """A dataset that waits for the answers of two engines."""
     # one request in flight: or the engine that is up first would take all parts
     backbone = {"engine": "scripted", "function": "two_engines:wait", "max_in_flight": 1}
-    run_yaml, notes = write_run(tmp_path), tmp_path / "notes"
-    shutil.copytree(undisturbed[0], tmp_path / "dataset")
-    for folder in ("requests", "responses", "samples", "rejections/generate.main"):
-        shutil.rmtree(tmp_path / "dataset" / folder)
-    for step in ("plan.main", "generate.main", "assemble"):
-        (tmp_path / f"dataset/manifest/{step}.json").unlink()
-    finish(write_run(tmp_path, backbone=backbone), program=("-m", "sllm_data.cli", "plan"))
+    folder = tmp_path_factory.mktemp("planned")
+    rewound(undisturbed[0], folder / "dataset", to="plan.main")
+    finish(write_run(folder, backbone=backbone), program=("-m", "sllm_data.cli", "plan"))
+    return folder
+
+
+@pytest.fixture
+def two_engines(planned, tmp_path):
+    """Starts two engines, and waits until both work."""
+    root, notes = tmp_path / "dataset", tmp_path / "notes"
+    shutil.copytree(planned / "dataset", root)
+    document = yaml.safe_load((planned / "run.yaml").read_text())
+    run_yaml = tmp_path / "run.yaml"
+    run_yaml.write_text(yaml.safe_dump(document | {"output": str(root)}))
 
     def start(*wishes: str) -> Run:
         notes.mkdir()

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 
 from sllm_data.errors import PoolError
@@ -43,30 +41,11 @@ def test_a_name_is_found_by_code_or_by_its_first_part(
     assert language_name(code, in_language) == name
 
 
-def test_an_unknown_name_is_refused_with_the_line_to_add() -> None:
-    with pytest.raises(PoolError, match=r"'tlh' in language 'en' is unknown; add .*tlh: \{en:"):
+def test_a_language_without_a_name_is_refused_with_those_that_have_one() -> None:
+    with pytest.raises(PoolError, match=r"'tlh' has no name .*: ar, be, .* choose one of them"):
         language_name("tlh", "en")
-    with pytest.raises(PoolError, match="in language 'fr'"):
+
+
+def test_wordings_in_a_language_without_names_are_refused_with_those_that_can_be_had() -> None:
+    with pytest.raises(PoolError, match=r"'fr', only in: de, en; set .*instruction_languages"):
         language_name("de", "fr")
-
-
-def test_an_own_table_adds_and_overrides(tmp_path: Path) -> None:
-    text = "de: {fr: allemand, en: Standard German}\n"
-    (tmp_path / FILE_NAME).write_text(text, encoding="utf-8")
-    assert language_name("de", "fr", folder=tmp_path) == "allemand"
-    assert language_name("de", "en", folder=tmp_path) == "Standard German"
-    assert language_name("es", "en", folder=tmp_path) == "Spanish"
-
-
-def test_a_folder_without_a_table_changes_nothing(tmp_path: Path) -> None:
-    assert language_name("de", "en", folder=tmp_path) == "German"
-
-
-@pytest.mark.parametrize(
-    ("text", "line"),
-    [("es: {en: 1}", 1), ("en: {en: x}\nno: {en: Norwegian}", 1), ("en:\n  no: x", 2), ("[]", 1)],
-)
-def test_a_malformed_table_is_refused_with_its_line(tmp_path: Path, text: str, line: int) -> None:
-    (tmp_path / FILE_NAME).write_text(text, encoding="utf-8")
-    with pytest.raises(PoolError, match=rf"line {line}: must be 'code: \{{code: name\}}'"):
-        language_name("de", "en", folder=tmp_path)

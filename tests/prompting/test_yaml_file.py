@@ -45,6 +45,8 @@ def test_a_value_knows_its_line(tmp_path: Path) -> None:
         ("a: 1\n---\nb: 2", "line 2: is not valid YAML"),
         ("a: 1\nb: \x00", "line 2: is not valid YAML: the character U+0000 is not allowed"),
         ("[" * 5_000, "nested too deeply"),
+        ("{" * MAX_BYTES, "nested too deeply, more than 50 levels"),
+        ("".join(f"{' ' * k}a:\n" for k in range(51)), "nested too deeply"),
         (b"a: 1\nb: \xff\n", "line 2: must be UTF-8, found the byte 0xff"),
         ("\ufeffa: 1", "without a byte order mark"),
         ("#" * (MAX_BYTES + 1), "must be at most 1,000,000 bytes"),

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sllm_data.reporting.diff import Diff, diff_samples, open_pair
+from sllm_data.reporting.comparison import diff_samples, open_pair
+from sllm_data.reporting.diff import Diff
 from sllm_data.shards import TABLES, Manifest, part_name, write_manifest, write_part
 from tests.shards.random_rows import Row, some_rows
 

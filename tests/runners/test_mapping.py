@@ -135,6 +135,17 @@ def test_ctrl_c_is_for_the_parent_workers_say_nothing(tmp_path):
     assert _wait_until_gone(pids) == []
 
 
+@pytest.mark.timeout(50)
+def test_a_parent_that_is_stopped_does_not_wait_for_parts_that_are_open(tmp_path):
+    """They take a minute here; without workers they are made again by the next run."""
+    parent, pids = _start_waiting(tmp_path)
+    with parent:
+        os.killpg(parent.pid, signal.SIGINT)
+        said = parent.stderr.read()
+    assert said.count(b"Traceback") == said.count(b"KeyboardInterrupt") == 1  # the parent's own
+    assert _wait_until_gone(pids) == []
+
+
 def test_the_number_of_workers():
     assert num_workers(SERIAL) == 1
     assert num_workers(TWO) == 2

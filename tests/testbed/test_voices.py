@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sllm_data.testbed.voices import cast, resampled, spoken
+from sllm_data.testbed.clips import resampled, spoken
+from sllm_data.testbed.voices import HELD_OUT_VOICES, WORLD_VOICES, cast
 from sllm_data.units import Hertz
 
 RATES = [Hertz(rate) for rate in (8_000, 16_000, 22_050, 32_000, 44_100, 48_000)]
@@ -12,6 +13,25 @@ RATES = [Hertz(rate) for rate in (8_000, 16_000, 22_050, 32_000, 44_100, 48_000)
 def test_the_first_forty_english_voices_are_distinct():
     assert len({voice.name for voice in cast("en", 40, first=0, seed=1)}) == 40
     assert len({voice.name for voice in cast("de", 8, first=0, seed=1)}) == 8
+
+
+def test_held_out_voices_share_neither_accent_nor_variant_with_the_others():
+    for position in (0, 1):
+        seen, held_out = (
+            {voice.name.split("+")[position] for voice in voices}
+            for voices in (WORLD_VOICES, HELD_OUT_VOICES)
+        )
+        assert not seen & held_out
+    assert len({voice.name for voice in WORLD_VOICES}) == 12
+    assert len({voice.name for voice in HELD_OUT_VOICES}) == 4
+
+
+def test_the_world_is_told_by_women_and_men_of_many_paces():
+    for voices in (WORLD_VOICES, HELD_OUT_VOICES):
+        assert len({voice.rate_wpm for voice in voices}) >= len(voices) // 2
+        assert len({voice.pitch for voice in voices}) >= 4
+        women = sum(voice.gender == "female" for voice in voices)
+        assert women == len(voices) / 2
 
 
 @given(st.integers(0, 30), st.integers(0, 30))

@@ -19,7 +19,7 @@ from sllm_data.shards import write_part as write
 from sllm_data.shards.parts import _options
 from sllm_data.steps.parts import count_parts
 from sllm_data.validation.keys import database
-from sllm_data.validation.opening import Request
+from sllm_data.validation.opening import Options
 from sllm_data.validation.recounts import Recount
 from sllm_data.validation.report import Report
 from sllm_data.validation.runner import validate
@@ -29,7 +29,7 @@ Rows = list[Row]
 
 
 def judged(root: Path, level: int, **options: Any) -> Report:
-    return validate(root, Request(level=level, **{"jobs": 1} | options))
+    return validate(root, Options(level=level, **{"jobs": 1} | options))
 
 
 def broken(report: Report) -> dict[str, int]:

@@ -13,7 +13,7 @@ from planting import Row, Rows, change
 from sllm_data.validation.contract import Contract
 from sllm_data.validation.findings import Finding, Tally
 from sllm_data.validation.manifests import check as check_footers
-from sllm_data.validation.opening import Request, open_subject
+from sllm_data.validation.opening import Options, open_subject
 from sllm_data.validation.subject import Subject
 
 Check = Callable[[Subject, Tally], None]
@@ -65,7 +65,7 @@ def findings(
 
 def looked(check: Check, root: Path, contract: Contract | None = None, **options: Any) -> Tally:
     """The same with counts, and what was looked at."""
-    request = Request(**{"jobs": 1} | options)
+    request = Options(**{"jobs": 1} | options)
     tally, before = Tally(request.keep), Tally(request.keep)
     with tempfile.TemporaryDirectory() as scratch:
         subject = open_subject(root, request, contract or Contract(), Path(scratch), before)

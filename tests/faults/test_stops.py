@@ -1,0 +1,46 @@
+"""A run that is asked to stop: by Ctrl-C, by SIGTERM, by a standard output that is full."""
+
+import shutil
+import signal
+from contextlib import closing
+
+import pytest
+from steps_datasets import digests
+
+from tests.faults.harness import Run, assert_one_sentence, finish, wait_for
+from tests.faults.integrity import assert_finished, assert_part_of
+from tests.faults.watching import FolderWatch
+
+
+@pytest.mark.parametrize(
+    ("how", "table"), [(signal.SIGINT, "audio"), (signal.SIGTERM, "requests/main")]
+)
+def test_a_run_that_is_stopped_goes_on_later(undisturbed, tmp_path, write_run, how, table):
+    run_yaml = write_run(tmp_path, runner={"kind": "processes", "workers": 2})
+    root = tmp_path / "dataset"
+    root.mkdir()
+    with closing(FolderWatch(root)) as watch:
+        run = Run(run_yaml)
+        wait_for(run, watch, lambda event: event[1].startswith(f"{table}/."))
+        run.kill(how, group=True)
+        ended = run.wait()
+
+    if how == signal.SIGINT:
+        assert ended.status == 130
+        assert ended.said == "stopped; the same command goes on where this one was\n"
+    else:
+        assert (ended.status, ended.said) == (-signal.SIGTERM, "")
+    assert_part_of(root, undisturbed[0])
+    finish(write_run(tmp_path))
+    assert_finished(root)
+    assert digests(root) == digests(undisturbed[0])
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_standard_output_that_is_full_is_one_sentence(undisturbed, tmp_path, write_run, options):
+    shutil.copytree(undisturbed[0], tmp_path / "dataset")
+    full = ["sh", "-c", 'exec "$@" > /dev/full', "sh"]
+    ended = Run(write_run(tmp_path), options, before=full).wait()
+    assert_one_sentence(ended)
+    assert "standard output can't be written: No space left on device" in ended.said
+    assert digests(tmp_path / "dataset") == digests(undisturbed[0])
