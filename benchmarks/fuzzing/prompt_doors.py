@@ -1,4 +1,4 @@
-"""The doors that prompts come through: pools, templates, names of languages, chat templates.
+"""The doors that prompts come through: pools, templates, chat templates.
 
 What loads must also work: a pool is linted and each of its wordings rendered as both twins, a
 template is rendered, a chat template encodes a conversation. A transcript must come out of
@@ -6,9 +6,7 @@ a prompt as it went in, and Jinja2 in it must stay plain text.
 """
 
 import json
-import shutil
 from collections.abc import Sequence
-from itertools import count
 from pathlib import Path
 
 import yaml
@@ -22,8 +20,6 @@ from sllm_data.chat.renderer import ChatRenderer
 from sllm_data.chat.template import ChatTemplate
 from sllm_data.errors import PoolError
 from sllm_data.files import shipped_folder
-from sllm_data.prompting import languages
-from sllm_data.prompting.languages import language_name
 from sllm_data.prompting.lint import lint_pools
 from sllm_data.prompting.pools import Instruction, load_pools
 from sllm_data.prompting.sandbox import MAX_OUTPUT_CHARS
@@ -103,24 +99,6 @@ def _open_template(folder: Path) -> Door:
         must(len(text) <= MAX_OUTPUT_CHARS, f"a prompt of {len(text)} characters")
         _must_be_text(text)
         _twin(template, _WORDING)
-        return Taken()
-
-    return door
-
-
-def _open_languages(folder: Path) -> Door:
-    numbers = count()
-
-    def door(content: bytes) -> Taken:
-        # a table is read once per path: no run changes the file under its feet
-        own = folder / str(next(numbers))
-        own.mkdir()
-        (own / languages.FILE_NAME).write_bytes(content)
-        try:
-            name = language_name("tlh", "en", folder=own)
-        finally:
-            shutil.rmtree(own)
-        must(isinstance(name, str), f"the name of a language is {name!r}")
         return Taken()
 
     return door
@@ -260,16 +238,6 @@ TARGETS = (
         open=_open_template,
         seeds=lambda: list(_TEMPLATES),
         mutator=Mutator(tokens=_JINJA_TOKENS, max_bytes=1 << 13),
-    ),
-    Target(
-        name="languages",
-        open=_open_languages,
-        seeds=lambda: [
-            b"tlh: {en: Klingon, de: Klingonisch}\n",
-            b'tlh:\n  en: Klingon\n"no": {en: Norwegian}\n',
-        ],
-        mutator=YAML,
-        craft=crafted([{"tlh": {"en": "Klingon", "de": "Klingonisch"}}], as_yaml),
     ),
     Target(
         name="chat_template",

@@ -242,7 +242,6 @@ SHAPES = {
     "manifest": MANIFEST,
     "pools": as_yaml(POOL),
     "templates": PROMPT,
-    "languages": as_yaml(document(tlh=document(en=ANY_TEXT, de=ANY_TEXT))),
     "chat_template": CHAT,
     "run_yaml": as_yaml(RUN),
     "dataset_yaml": as_yaml(
