@@ -1,7 +1,8 @@
 """SIGTERM as an orderly stop: what Ctrl-C does, and then the end that SIGTERM is.
 
 The default would end this process in the middle of a line: its workers would be left to find
-out by themselves, its semaphores and temporary files to others. A second SIGTERM does that.
+out by themselves, its semaphores and temporary files to others. Once is enough: `timeout`, for
+one, sends it twice, to the process and to its group. Who can't wait has SIGKILL.
 """
 
 import gc
@@ -25,7 +26,7 @@ def stopping_at_sigterm(work: Callable[[], None]) -> None:
         return
 
     def stop(_signal: int, _frame: FrameType | None) -> NoReturn:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise SystemExit(_STATUS)
 
     signal.signal(signal.SIGTERM, stop)

@@ -23,6 +23,8 @@ def test_a_run_that_is_stopped_goes_on_later(undisturbed, tmp_path, write_run, h
         run = Run(run_yaml)
         wait_for(run, watch, lambda event: event[1].startswith(f"{table}/."))
         run.kill(how, group=True)
+        if how == signal.SIGTERM and run.process.poll() is None:
+            run.process.terminate()  # as `timeout` does: it signals the process and its group
         ended = run.wait()
 
     if how == signal.SIGINT:
