@@ -40,7 +40,7 @@ def test_a_value_knows_its_line(tmp_path: Path) -> None:
         ("a: !!timestamp x", "holds a value that its tag does not allow"),
         ("a:\n- 0x" + "f" * 4_000, "line 2: a number must have at most 100 characters, got 4002"),
         ("a: 1" + ":1" * 200 + ".5", "line 1: a number must have at most 100 characters"),
-        ('a: "x\\ud800"', "line 1: text must not hold '\\ud800'"),
+        ('a: "x\\ud800"', "line 1: is not valid YAML: found invalid Unicode"),
         ('a: 1\n"b\\0": 2', "line 2: text must not hold '\\x00'"),
         ("a: 1\n---\nb: 2", "line 2: is not valid YAML"),
         ("a: 1\nb: \x00", "line 2: is not valid YAML: the character U+0000 is not allowed"),
