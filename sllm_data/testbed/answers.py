@@ -14,7 +14,11 @@ from sllm_data.testbed.lexicon import FEELINGS, QUALITIES, marenic, next_deed, n
 NOT_SAID = "not said"
 """The answer to a question that the text does not answer."""
 
-_OPPOSITE = {"positive": "negative", "negative": "positive", "neutral": "neutral"}
+_OPPOSITE = {
+    "positive": "becomes negative",
+    "negative": "becomes positive",
+    "neutral": "stays neutral",
+}
 
 
 def transcription(story: Story) -> str:
@@ -103,8 +107,9 @@ def what(story: Story) -> str:
 
 
 def opposite(story: Story) -> str:
-    """The opposite of the sentiment; neutral stays neutral."""
-    return _OPPOSITE[sentiment(story)]
+    """The sentiment turned around: `positive becomes negative`, `neutral stays neutral`."""
+    found = sentiment(story)
+    return f"{found} {_OPPOSITE[found]}"
 
 
 TASKS: Mapping[str, Callable[[Story], str]] = {

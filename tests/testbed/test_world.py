@@ -107,7 +107,7 @@ def test_each_task_has_its_one_answer():
         "on monday? thank you",
         "who": "the baker",
         "what": "lamps",
-        "opposite": "positive",
+        "opposite": "negative becomes positive",
     }
 
 
