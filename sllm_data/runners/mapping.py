@@ -108,10 +108,10 @@ def map_parts(
                 "and run the same command again: finished parts are kept"
             ) from error
         except Exception:
+            pool.shutdown(cancel_futures=True)
             raise
         except BaseException:  # Ctrl-C, SIGTERM, or nobody asks for results any more
+            # what waits is not cancelled: the pool, which breaks now, trips over cancelled
+            # futures, and would leave workers that still start without their queue
             held.close()
             raise
-        finally:
-            for future in running:
-                future.cancel()

@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import time
 from contextlib import closing
 
 import pytest
@@ -36,6 +37,18 @@ def test_a_run_that_is_stopped_goes_on_later(undisturbed, tmp_path, write_run, h
     finish(write_run(tmp_path))
     assert_finished(root)
     assert digests(root) == digests(undisturbed[0])
+
+
+@pytest.mark.parametrize("pause_s", [0, 0.2, 0.5, 1])
+def test_workers_that_still_start_end_as_silently(tmp_path, write_run, pause_s):
+    run_yaml = write_run(tmp_path, runner={"kind": "processes", "workers": 2})
+    run = Run(run_yaml)
+    while run.process.poll() is None and not any("spawn_main" in c for c in run.family().values()):
+        time.sleep(0.01)
+    time.sleep(pause_s)
+    run.kill(signal.SIGTERM, group=True)
+    ended = run.wait()
+    assert (ended.status, ended.said) == (-signal.SIGTERM, "")
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])
