@@ -229,6 +229,10 @@ def test_the_wheel_works_outside_the_checkout(unpacked_wheel, tmp_path):
     }
     assert recipes
     assert recipes <= shipped
+    models = Path("testbed/assets")
+    assert {path.name for path in (unpacked_wheel / "sllm_data" / models).iterdir()} == {
+        path.name for path in (ROOT / "sllm_data" / models).iterdir()
+    }
 
 
 def test_the_wheel_holds_the_types_and_neither_flows_nor_tests(unpacked_wheel):

@@ -4,7 +4,7 @@ Bars go to standard error, and only when it is a terminal or the caller asks for
 that logs of scheduled runs stay short.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -31,8 +31,14 @@ class Progress:
     @contextmanager
     def bar(self, name: str, total: int) -> Iterator["Bar"]:
         """Shows a bar while the block runs."""
+        with self.bars({name: total}) as (bar,):
+            yield bar
+
+    @contextmanager
+    def bars(self, totals: Mapping[str, int]) -> Iterator[list["Bar"]]:
+        """Shows a bar for each name while the block runs; they come in the order of the names."""
         if self._console is None:
-            yield Bar(None, None)
+            yield [Bar(None, None) for _ in totals]
             return
         with Bars(
             TextColumn("{task.description}"),
@@ -43,7 +49,10 @@ class Progress:
             TextColumn("{task.fields[note]}"),
             console=self._console,
         ) as bars:
-            yield Bar(bars, bars.add_task(name, total=total, note=""))
+            yield [
+                Bar(bars, bars.add_task(name, total=total, note=""))
+                for name, total in totals.items()
+            ]
 
     def parts(self, name: str, items: Iterator[Item], *, total: int) -> Iterator[Item]:
         """Passes items through and moves a bar by one for each."""

@@ -5,8 +5,8 @@ model hub. It knows nothing of the pipeline: what it writes are the folders a us
 have downloaded.
 """
 
-from sllm_data.testbed.backbone import write_random_backbone
 from sllm_data.testbed.corpora import write_common_voice, write_librispeech
+from sllm_data.testbed.random_backbone import write_random_backbone
 from sllm_data.testbed.sentences import sentences
 from sllm_data.testbed.speech import Speech, Synthesizer, Word
 

@@ -32,10 +32,10 @@ def repetition(story: Story) -> str:
 
 
 def keywords(story: Story) -> str:
-    """Things or doings, then places, then the person: `lamps, wait, market, anna`."""
-    doings = [event.things or event.verb.present for event in story.events]
-    places = [event.place for event in story.events if event.place]
-    return ", ".join(dict.fromkeys((*doings, *places, _bare(story.who))))
+    """Things or doings and place of each event, then the person: `lamps, market, wait, anna`."""
+    named = [(event.things or event.verb.present, event.place) for event in story.events]
+    words = (word for pair in named for word in pair if word)
+    return ", ".join(dict.fromkeys((*words, _bare(story.who))))
 
 
 def sentiment(story: Story) -> str:

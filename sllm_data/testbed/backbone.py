@@ -1,15 +1,12 @@
-"""A tiny chat model with random weights, for machines that reach no model hub.
+"""The parts of a small chat model: a tokenizer, a chat template, a Llama, and their folder.
 
-It is a real model folder: Llama weights in safetensors, a byte-level BPE trained on the
-testbed's own sentences, a chat template with a system prompt, a generation config. Every
-engine that loads a Qwen or a Llama loads it, so the whole pipeline runs as it will with
-a real backbone. Its answers mean nothing: the weights are random until something better
-exists. They are only made to lean towards frequent tokens and to end now and then, so
-that answers are made of words and stop, as real ones do.
+The folder is one that every engine and `transformers` load as they load any Llama: weights
+in safetensors, a byte-level BPE, a chat template with a system prompt, a generation config.
 """
 
 import math
-from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,24 +16,11 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 
-from sllm_data.testbed.sentences import LANGUAGES, sentences
-
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-VOCAB_SIZE = 1_024
 CONTEXT_LENGTH = 2_048
-
-_HIDDEN = 256
-_BEGIN, _TURN, _END, _PAD = "<|begin|>", "<|turn|>", "<|end|>", "<|pad|>"
-_NUM_TEXTS = 1_000
-_END_SHARE = 0.03  # of an answer's tokens
-_TOKEN_SIZE = 16.0
-_CONSTANT_SIZE = 30.0
-_CONSTANT_AFTER_NORM = 14.0
-_RARE = 1e-7  # the share of tokens that the texts do not hold
-_SPREAD = 3.0
-
+BEGIN, TURN, END, PAD = "<|begin|>", "<|turn|>", "<|end|>", "<|pad|>"
 CHAT_TEMPLATE = """\
 {{- '<|begin|>' -}}
 {%- for message in messages -%}
@@ -48,32 +32,26 @@ CHAT_TEMPLATE = """\
 """
 
 
-def write_random_backbone(folder: Path, *, seed: int = 0) -> None:
-    """Writes a Llama of 4 layers and hidden size 256 with random weights, 16 MB.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LlamaSize:
+    """The shape of a Llama; every head has its own keys and values."""
 
-    The same seed gives the same tokenizer and, for one version of torch, the same weights.
-    Takes a few seconds, most of them the import of torch.
-
-    Args:
-        folder: The model folder; created, files in it are overwritten.
-        seed: Chooses the weights and the sentences that the tokenizer is trained on.
-    """
-    texts = [text for language in LANGUAGES for text in sentences(language, _NUM_TEXTS, seed=seed)]
-    tokenizer = _trained_tokenizer(texts)
-    model = _random_llama(tokenizer, seed)
-    _lean(model, _log_shares(tokenizer, texts))
-    folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder)
-    _wrapped(tokenizer).save_pretrained(folder)
+    hidden: int
+    layers: int
+    heads: int
+    feed_forward: int
+    tied: bool
+    """Whether the output reads the embeddings backwards."""
 
 
-def _trained_tokenizer(texts: list[str]) -> Tokenizer:
+def trained_tokenizer(texts: Iterable[str], *, vocab_size: int) -> Tokenizer:
+    """Returns a byte-level BPE of at most so many tokens, to which no text is unknown."""
     tokenizer = Tokenizer(BPE())
     tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
     tokenizer.decoder = ByteLevelDecoder()
     trainer = BpeTrainer(
-        vocab_size=VOCAB_SIZE,
-        special_tokens=[_BEGIN, _TURN, _END, _PAD],
+        vocab_size=vocab_size,
+        special_tokens=[BEGIN, TURN, END, PAD],
         initial_alphabet=ByteLevel.alphabet(),  # every byte, so no text is out of vocabulary
         show_progress=False,
     )
@@ -81,40 +59,42 @@ def _trained_tokenizer(texts: list[str]) -> Tokenizer:
     return tokenizer
 
 
-def _wrapped(tokenizer: Tokenizer) -> "PreTrainedTokenizerFast":
+def wrapped(tokenizer: Tokenizer) -> "PreTrainedTokenizerFast":
+    """Returns the tokenizer as `transformers` knows it, with its chat template."""
     from transformers import PreTrainedTokenizerFast  # noqa: PLC0415 - its import takes seconds
 
-    wrapped = PreTrainedTokenizerFast(
+    made = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        bos_token=_BEGIN,
-        eos_token=_END,
-        pad_token=_PAD,
-        additional_special_tokens=[_TURN],
+        bos_token=BEGIN,
+        eos_token=END,
+        pad_token=PAD,
+        additional_special_tokens=[TURN],
         model_max_length=CONTEXT_LENGTH,
         clean_up_tokenization_spaces=False,
     )
-    wrapped.chat_template = CHAT_TEMPLATE
-    return wrapped
+    made.chat_template = CHAT_TEMPLATE
+    return made
 
 
-def _random_llama(tokenizer: Tokenizer, seed: int) -> "LlamaForCausalLM":
+def llama(tokenizer: Tokenizer, size: LlamaSize, *, seed: int) -> "LlamaForCausalLM":
+    """Returns a Llama with random weights; the same seed gives the same ones."""
     import torch  # noqa: PLC0415 - its import takes seconds
     from transformers import LlamaConfig, LlamaForCausalLM  # noqa: PLC0415 - as above
 
-    begin, end, pad = (tokenizer.token_to_id(token) for token in (_BEGIN, _END, _PAD))
+    begin, end, pad = (tokenizer.token_to_id(token) for token in (BEGIN, END, PAD))
     config = LlamaConfig(
         vocab_size=tokenizer.get_vocab_size(),
-        hidden_size=_HIDDEN,
-        intermediate_size=2 * _HIDDEN,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=4,
+        hidden_size=size.hidden,
+        intermediate_size=size.feed_forward,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        num_key_value_heads=size.heads,
         max_position_embeddings=CONTEXT_LENGTH,
-        initializer_range=1 / math.sqrt(_HIDDEN),
+        initializer_range=1 / math.sqrt(size.hidden),
         bos_token_id=begin,
         eos_token_id=end,
         pad_token_id=pad,
-        tie_word_embeddings=False,
+        tie_word_embeddings=size.tied,
     )
     with torch.random.fork_rng():  # the caller's random state stays as it is
         torch.manual_seed(seed)
@@ -123,34 +103,8 @@ def _random_llama(tokenizer: Tokenizer, seed: int) -> "LlamaForCausalLM":
     return model
 
 
-def _lean(model: "LlamaForCausalLM", log_shares: list[float]) -> None:
-    """Gives the logits a constant part: the log share of each token.
-
-    Llama has no bias, so feature 0 is made one: every embedding holds the same value there,
-    no layer reads or writes it, and the output reads it back after the last norm.
-    """
-    import torch  # noqa: PLC0415 - its import takes seconds
-
-    with torch.no_grad():
-        # Ahead of what the layers add, so that an answer follows its prompt.
-        model.model.embed_tokens.weight *= _TOKEN_SIZE
-        model.model.embed_tokens.weight[:, 0] = _CONSTANT_SIZE
-        for layer in model.model.layers:
-            attention, mlp = layer.self_attn, layer.mlp
-            for reads in (attention.q_proj, attention.k_proj, attention.v_proj):
-                reads.weight[:, 0] = 0
-            for reads in (mlp.gate_proj, mlp.up_proj):
-                reads.weight[:, 0] = 0
-            attention.o_proj.weight[0] = 0
-            mlp.down_proj.weight[0] = 0
-        model.lm_head.weight *= _SPREAD
-        model.lm_head.weight[:, 0] = torch.tensor(log_shares) / _CONSTANT_AFTER_NORM
-
-
-def _log_shares(tokenizer: Tokenizer, texts: list[str]) -> list[float]:
-    """Returns the log of how often each token stands in the texts, by token id."""
-    counts = Counter(token for text in texts for token in tokenizer.encode(text).ids)
-    total = counts.total()
-    shares = [max(counts[i] / total, _RARE) for i in range(tokenizer.get_vocab_size())]
-    shares[tokenizer.token_to_id(_END)] = _END_SHARE
-    return [math.log(share) for share in shares]
+def save(folder: Path, model: "LlamaForCausalLM", tokenizer: Tokenizer) -> None:
+    """Writes the model folder; files in it are overwritten."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    wrapped(tokenizer).save_pretrained(folder)

@@ -10,11 +10,16 @@ import pytest
 from typer.testing import CliRunner
 
 from sllm_data.cli import app
+from sllm_data.testbed.assets import KINDS, shipped
 
 
 def _speak(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    return _testbed("speak", *arguments, **variables)
+
+
+def _testbed(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "sllm_data.cli", "testbed", "speak", *map(str, arguments)],
+        [sys.executable, "-m", "sllm_data.cli", "testbed", *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
@@ -83,3 +88,29 @@ def test_a_missing_or_broken_espeak_library_is_named(tmp_path, there, sentence):
     said = _speak(tmp_path / "world", "--workers", "1", PYTHONPATH=str(tmp_path))
     assert (said.returncode, said.stderr.count("\n")) == (2, 1)
     assert sentence in said.stderr
+
+
+def test_show_says_where_the_shipped_models_are_and_what_they_can_do():
+    result = CliRunner().invoke(app, ["testbed", "show"], catch_exceptions=False)
+    assert result.exit_code == 0
+    for kind in KINDS:
+        assert str(shipped(kind)) in result.stdout.splitlines()
+    assert "sentences transcription" in result.stdout
+    assert "unseen" in result.stdout
+
+
+@pytest.mark.parametrize("command", ["show", "examine"])
+def test_a_folder_without_models_is_one_sentence(tmp_path, command):
+    said = _testbed(command, tmp_path)
+    assert (said.returncode, said.stdout) == (2, "")
+    assert said.stderr == (
+        f"error: {tmp_path}/testbed.json: there is no such file; run `sllm-data testbed build`\n"
+    )
+
+
+def test_a_build_that_runs_out_of_time_says_how_far_it_came_with_status_1(tmp_path):
+    said = _testbed("build", tmp_path / "models", "--minutes", "0")
+    assert said.returncode == 1
+    assert "must be trained in 0 minutes, but these were over after step 1 of" in said.stderr
+    assert len(said.stderr.splitlines()) == 1
+    assert not (tmp_path / "models" / "testbed.json").exists()

@@ -43,12 +43,32 @@ def test_a_run_that_is_stopped_goes_on_later(undisturbed, tmp_path, write_run, h
 def test_workers_that_still_start_end_as_silently(tmp_path, write_run, pause_s):
     run_yaml = write_run(tmp_path, runner={"kind": "processes", "workers": 2})
     run = Run(run_yaml)
-    while run.process.poll() is None and not any("spawn_main" in c for c in run.family().values()):
+    while run.process.poll() is None and not workers(run):
         time.sleep(0.01)
     time.sleep(pause_s)
     run.kill(signal.SIGTERM, group=True)
     ended = run.wait()
     assert (ended.status, ended.said) == (-signal.SIGTERM, "")
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_trainings_that_are_stopped_end_and_leave_no_model(tmp_path, how):
+    run = Run(tmp_path / "models", program=("-m", "sllm_data.cli", "testbed", "build"))
+    while run.process.poll() is None and workers(run) < 2:
+        time.sleep(0.01)
+    time.sleep(1)
+    run.kill(how, group=True)
+    ended = run.wait()
+    if how == signal.SIGINT:
+        assert ended.status == 130
+        assert ended.said == "stopped; the same command goes on where this one was\n"
+    else:
+        assert (ended.status, ended.said) == (-signal.SIGTERM, "")
+    assert not (tmp_path / "models/testbed.json").exists()
+
+
+def workers(run: Run) -> int:
+    return sum("spawn_main" in command for command in run.family().values())
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])

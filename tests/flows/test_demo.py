@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from sllm_data.reporting import collect_stats
+from sllm_data.reporting import collect_stats, first_samples
+from sllm_data.testbed.lexicon import NUMBERS
 
 pytestmark = [pytest.mark.engine, pytest.mark.prefect]
 
@@ -24,7 +25,21 @@ def test_the_demo_makes_a_dataset_and_shows_it(tmp_path):
     stats = collect_stats(tmp_path / "demo/dataset")
 
     assert stats.rows["samples"] > 100
-    assert set(stats.languages) == {"en", "de"}
+    assert set(stats.languages) == {"en"}
+    assert "five answers" in said.stdout
     assert "one sample:" in said.stdout
     assert f"dataset     {tmp_path}/demo/dataset" in said.stdout
     assert "Traceback" not in said.stderr
+
+    asked = [
+        sample
+        for sample in first_samples(tmp_path / "demo/dataset", 10_000)
+        if sample["task"] == "verification"
+    ]
+    right = [
+        sample["response"]
+        == ("yes" if {*sample["transcript"].lower().split()} & {*NUMBERS} else "no")
+        for sample in asked
+    ]
+    assert len(right) > 4
+    assert sum(right) >= 0.95 * len(right)

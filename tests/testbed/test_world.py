@@ -94,7 +94,7 @@ def test_each_task_has_its_one_answer():
         "transcription": story.text,
         "repetition": "the baker traded three crimson lamps at the market on monday and felt "
         "joyful then the baker lingered at the station and felt exhausted",
-        "keywords": "lamps, wait, market, station, baker",
+        "keywords": "lamps, market, wait, station, baker",
         "sentiment": "negative",
         "topic": "trade",
         "translation": marenic_text,
