@@ -21,7 +21,7 @@ from sllm_data.prompting.templates import load_template, template_from_string
 from sllm_data.runners import start_worker, uninterrupted
 from sllm_data.steps.progress import Bar, Progress
 from sllm_data.testbed.answers import TASKS
-from sllm_data.testbed.assets import Asset, Kind, as_json, read_asset, record
+from sllm_data.testbed.assets import Asset, Kind, as_json, read_asset, record, recorded
 from sllm_data.testbed.backbone_training import (
     BackboneTraining,
     examine_folder,
@@ -87,6 +87,7 @@ def build_models(
         RejectedError: The time ran out before the end, or a model can do too little.
     """
     with output_lock(root):
+        recorded(root)  # what can't be added to is found out before the trainings, not after
         jobs = [_Job(root=root, training=training, minutes=minutes) for training in trainings]
         for job in jobs:
             if job.folder.exists():

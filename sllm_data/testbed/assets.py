@@ -91,16 +91,34 @@ def as_json(training: "DataclassInstance") -> dict[str, Any]:  # Any: JSON
     return found
 
 
+def recorded(root: Path) -> dict[str, Any]:  # Any: JSON
+    """Returns the descriptions that a folder holds, by kind; none where nothing was built.
+
+    Raises:
+        OutputError: They can't be read, or are something else.
+    """
+    page = root / FILE_NAME
+    try:
+        entries = json.loads(page.read_text(encoding="utf-8")) if page.exists() else {}
+    except (OSError, ValueError) as error:
+        raise OutputError(
+            f"{page}: must be a description of models, found: {error}; choose another folder"
+        ) from error
+    if not isinstance(entries, dict):
+        raise OutputError(
+            f"{page}: must be a description of models, found no JSON object; choose another folder"
+        )
+    return entries
+
+
 def record(root: Path, asset: Asset) -> None:
     """Writes down what a model is, beside others of the same folder.
 
     Raises:
         OutputError: The folder can't be written, or its description is none.
     """
-    page = root / FILE_NAME
-    try:
-        entries = json.loads(page.read_text(encoding="utf-8")) if page.exists() else {}
-        entries[asset.folder.name] = {
+    entries = recorded(root) | {
+        asset.folder.name: {
             "training": dict(asset.training),
             "figures": dict(asset.figures),
             "made_with": dict(asset.made_with),
@@ -110,8 +128,6 @@ def record(root: Path, asset: Asset) -> None:
                 if path.is_file()
             },
         }
-    except (OSError, ValueError, TypeError) as error:
-        raise OutputError(
-            f"{page}: must be a description of models, found: {error}; choose another folder"
-        ) from error
+    }
+    page = root / FILE_NAME
     write_text(page, json.dumps(entries, indent=2, ensure_ascii=False, sort_keys=True) + "\n")

@@ -112,3 +112,11 @@ def test_a_model_that_was_made_is_kept_when_the_other_falls_short(tmp_path):
         ModelError, match="there is no encoder here; run `sllm-data testbed build`"
     ):
         read_asset(tmp_path, "encoder")
+
+
+@pytest.mark.parametrize("page", ["[]", "{", "\udcff"])
+def test_a_folder_whose_description_is_none_is_refused_before_anything_is_trained(tmp_path, page):
+    (tmp_path / "testbed.json").write_text(page, "utf-8", "surrogateescape")
+    with pytest.raises(OutputError, match=r"testbed\.json: must be a description of models"):
+        build(tmp_path)
+    assert not (tmp_path / "backbone").exists()
