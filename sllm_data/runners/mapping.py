@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
@@ -41,6 +42,8 @@ def uninterrupted() -> Iterator[None]:
     A process that still imports would answer Ctrl-C, which reaches all of a terminal, with a
     traceback. In this process they take effect afterwards, in a worker at `start_worker`.
     """
+    # starting the first process of all starts this one, which ends by unblocking the signals
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
