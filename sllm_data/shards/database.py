@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 
 MEMORY_LIMIT = "256MB"
-"""What DuckDB may hold of any number of rows; 3 million were tried, see docs/performance.md."""
+"""What DuckDB may hold of any number of rows; the rest goes to disk."""
 
 
 def connect(spill: Path | None, *, threads: int | None = None) -> duckdb.DuckDBPyConnection:
@@ -28,6 +28,7 @@ def connect(spill: Path | None, *, threads: int | None = None) -> duckdb.DuckDBP
     # its default is a folder where the process was started
     database.execute(f"SET temp_directory = {quoted(spill or '')}")
     database.execute("SET preserve_insertion_order = false")
+    database.execute("SET enable_progress_bar = false")  # it would go to standard output
     if threads is not None:
         database.execute(f"SET threads = {threads}")
     return database

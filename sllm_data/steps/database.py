@@ -1,12 +1,13 @@
 """DuckDB as the steps use it: spilling into the work folder, failing in a sentence."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
 
 from sllm_data.errors import OutputError, ShardError
+from sllm_data.files import writing
 from sllm_data.shards.database import interruptible, opened
 
 _OF_THE_MACHINE = (duckdb.IOException, duckdb.OutOfMemoryException)
@@ -21,22 +22,33 @@ def open_database(work: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         OutputError: The disk is full, a file can't be read, or memory does not suffice.
         ShardError: A part that it read is damaged, or none of the table it should be of.
     """
-    with opened(work / "spill") as database:
-        try:
-            with interruptible():
-                yield database
-        except _BUGS:
-            raise
-        except _OF_THE_MACHINE as error:
-            raise OutputError(
-                f"{work.parent}: sorting its rows needs room on the disk and in memory, found: "
-                f"{_one_line(error)}; make room, then run the same command again"
-            ) from error
-        except duckdb.Error as error:
-            raise ShardError(
-                f"{work.parent}: the parts that are read must be whole and of their table, found: "
-                f"{_one_line(error)}; put the damaged part back, or choose another output"
-            ) from error
+    with writing(work):
+        work.mkdir(parents=True, exist_ok=True)  # DuckDB makes one folder, not the one above it
+    try:
+        with opened(work / "spill") as database, _told(work):
+            yield database
+    finally:
+        with suppress(OSError):  # another step's files are in it
+            work.rmdir()
+
+
+@contextmanager
+def _told(work: Path) -> Iterator[None]:
+    try:
+        with interruptible():
+            yield
+    except _BUGS:
+        raise
+    except _OF_THE_MACHINE as error:
+        raise OutputError(
+            f"{work.parent}: sorting its rows needs room on the disk and in memory, found: "
+            f"{_one_line(error)}; make room, then run the same command again"
+        ) from error
+    except duckdb.Error as error:
+        raise ShardError(
+            f"{work.parent}: the parts that are read must be whole and of their table, found: "
+            f"{_one_line(error)}; put the damaged part back, or choose another output"
+        ) from error
 
 
 def _one_line(error: duckdb.Error) -> str:

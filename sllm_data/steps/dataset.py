@@ -5,6 +5,7 @@ first run is extension 0, each later growth adds one. Parts belong to the extens
 made them, and no later one touches them.
 """
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,7 @@ def open_dataset(config: RunConfig, *, extend: bool = False) -> Dataset:
         extensions = _continued(root, stored, identity, extend=extend)
         remove_temporaries(root)
     dataset = Dataset(root=root, config=config, extensions=extensions)
+    shutil.rmtree(dataset.work / "spill", ignore_errors=True)  # of a run that was killed
     _write_run_document(dataset)
     return dataset
 
