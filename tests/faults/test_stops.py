@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 from steps_datasets import digests
 
-from tests.faults.harness import Run, assert_one_sentence, finish, wait_for
+from tests.faults.harness import Ended, Run, assert_one_sentence, finish, wait_for
 from tests.faults.integrity import assert_finished, assert_part_of
 from tests.faults.watching import FolderWatch
 
@@ -28,11 +28,7 @@ def test_a_run_that_is_stopped_goes_on_later(undisturbed, tmp_path, write_run, h
             run.process.terminate()  # as `timeout` does: it signals the process and its group
         ended = run.wait()
 
-    if how == signal.SIGINT:
-        assert ended.status == 130
-        assert ended.said == "stopped; the same command goes on where this one was\n"
-    else:
-        assert (ended.status, ended.said) == (-signal.SIGTERM, "")
+    assert_stopped(ended, how)
     assert_part_of(root, undisturbed[0])
     finish(write_run(tmp_path))
     assert_finished(root)
@@ -47,8 +43,7 @@ def test_workers_that_still_start_end_as_silently(tmp_path, write_run, pause_s):
         time.sleep(0.01)
     time.sleep(pause_s)
     run.kill(signal.SIGTERM, group=True)
-    ended = run.wait()
-    assert (ended.status, ended.said) == (-signal.SIGTERM, "")
+    assert_stopped(run.wait(), signal.SIGTERM)
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
@@ -58,13 +53,17 @@ def test_trainings_that_are_stopped_end_and_leave_no_model(tmp_path, how):
         time.sleep(0.01)
     time.sleep(1)
     run.kill(how, group=True)
-    ended = run.wait()
+    assert_stopped(run.wait(), how)
+    assert not (tmp_path / "models/testbed.json").exists()
+
+
+def assert_stopped(ended: Ended, how: signal.Signals) -> None:
+    """Ctrl-C ends with status 130 and one line, SIGTERM by the signal and silently."""
     if how == signal.SIGINT:
         assert ended.status == 130
         assert ended.said == "stopped; the same command goes on where this one was\n"
     else:
         assert (ended.status, ended.said) == (-signal.SIGTERM, "")
-    assert not (tmp_path / "models/testbed.json").exists()
 
 
 def workers(run: Run) -> int:
