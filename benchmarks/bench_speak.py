@@ -4,7 +4,7 @@
 
 espeak        espeak-ng alone: samples at 22,050 Hz with the word times, in memory
 librispeech   `testbed speak`: as espeak, resampled to 16 kHz, FLAC, transcripts, word times
-common-voice  the same at 32 kHz, MP3, tables
+common-voice  espeak-ng's own rate, MP3, tables
 dialogues     two voices mixed at 16 kHz, FLAC, manifest, RTTM, CTM
 
 All ways take turns in one process. Of `testbed speak` the blocks and the tables count, with

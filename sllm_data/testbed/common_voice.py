@@ -1,4 +1,4 @@
-"""Common Voice's layout: MP3 at 32 kHz, tables of 13 columns, and word times as CTM."""
+"""Common Voice's layout: MP3, tables of 13 columns, and word times as CTM."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,7 +20,8 @@ from sllm_data.testbed.layouts import (
 from sllm_data.testbed.voices import Voice
 from sllm_data.units import Hertz, Seconds
 
-COMMON_VOICE_RATE_HZ = Hertz(32_000)
+COMMON_VOICE_RATE_HZ = Hertz(22_050)
+"""espeak-ng's own: at the 32 or 48 kHz of the real clips there would be no more to hear."""
 
 _COLUMNS = (
     *("client_id", "path", "sentence_id", "sentence", "sentence_domain", "up_votes"),

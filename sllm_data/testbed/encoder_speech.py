@@ -28,7 +28,7 @@ _POOL = 24  # batches that are sorted by length together, so that little is padd
 _DIALOGUE_SHARE = 0.15
 _ROUGH_SHARE = 0.8  # of the hard clips
 _PLAYED_HZ = tuple(range(19_500, 25_000, 500))  # what 22,050 Hz is taken for: 0.88 to 1.11
-_THROAT_SHARE = 0.8  # of the rough clips are in an accent of the voices by another throat
+_THROAT_SHARE = 1.0  # of the rough clips: an accent of the voices by another throat
 THROATS = (
     *("f1", "f2", "f3", "f4", "f5", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "Alex", "Annie"),
     *("Mike", "anika", "aunty", "belinda", "david", "john", "linda", "steph", "travis", "victor"),

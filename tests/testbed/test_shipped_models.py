@@ -34,10 +34,10 @@ def test_what_is_written_about_them_meets_the_marks(kind):
         assert min(figures["sentences"].values()) >= 0.99
     else:
         assert figures["seen"] <= 0.02
-        assert figures["unseen"] <= 0.06
+        assert figures["unseen"] <= 0.05
 
 
-@pytest.mark.parametrize(("voices", "most"), [(WORLD_VOICES, 0.03), (HELD_OUT_VOICES, 0.09)])
+@pytest.mark.parametrize(("voices", "most"), [(WORLD_VOICES, 0.03), (HELD_OUT_VOICES, 0.08)])
 def test_the_encoder_hears_stories_that_it_never_heard(voices, most):
     encoder = load_encoder(shipped("encoder"))
     assert examine_encoder(encoder, voices, num_texts=48, seed=11) <= most
