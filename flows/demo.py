@@ -35,6 +35,7 @@ _LAYOUTS: dict[str, WorldLayout] = {
     _LIBRISPEECH: "librispeech",
     _COMMON_VOICE: "common-voice",
 }
+_CREDIT = {"licence": "CC0-1.0", "attribution": "synthetic speech by espeak-ng"}
 _HOURS = 0.1
 _SHOWN = ("keywords", "politeness", "sentiment", "summary", "translation")
 
@@ -80,12 +81,8 @@ def _config(folder: Path, model: Path) -> dict[str, object]:
         "output": str(folder / "dataset"),
         "part_size": 40,
         "corpora": [
-            {"kind": "librispeech", "path": str(folder / _LIBRISPEECH)},
-            {
-                "kind": "common_voice",
-                "path": str(folder / _COMMON_VOICE),
-                "version": "demo",
-            },
+            {"kind": kind, "path": str(folder / name), "version": "demo", **_CREDIT}
+            for kind, name in (("librispeech", _LIBRISPEECH), ("common_voice", _COMMON_VOICE))
         ],
         "recipe": "testbed",
         "backbone": {

@@ -148,6 +148,12 @@ def index(config: ConfigFile, overrides: Overrides = None, *, as_json: AsJson = 
 
 
 @app.command()
+def align(config: ConfigFile, overrides: Overrides = None, *, as_json: AsJson = False) -> None:
+    """Finds out when each word is said (`alignment.backend` says by whom)."""
+    _one_step(config, "align", overrides, extend=False, as_json=as_json)
+
+
+@app.command()
 def plan(
     config: ConfigFile,
     overrides: Overrides = None,

@@ -27,6 +27,7 @@ from pydantic import (
     model_validator,
 )
 
+from sllm_data.alignment.config import AlignmentConfig
 from sllm_data.corpora.config import Bounds, CorpusConfig, HuggingFaceConfig, ManifestConfig
 from sllm_data.errors import ConfigError, PoolError
 from sllm_data.files import shipped_folder
@@ -75,6 +76,7 @@ class RunConfig(BaseModel):
     )
     audio: Bounds = Field(Bounds(), description="which audio is usable")
     splits: SplitConfig = Field(SplitConfig(), description="shares of validation and test")
+    alignment: AlignmentConfig = Field(AlignmentConfig(), description="when each word is said")
     tasks: dict[str, TaskConfig] = Field(
         min_length=1, description="what is asked", json_schema_extra=_ADDITIVE
     )

@@ -28,9 +28,6 @@ from sllm_data.errors import CorpusError
 from sllm_data.records import Candidate, Reason, Rejection, Source, Speaker
 from sllm_data.seeding import hash128
 
-LICENCE = "CC0-1.0"
-ATTRIBUTION = "Mozilla Common Voice and its contributors"
-
 _NEEDED = ("client_id", "path", "sentence")
 _EXTRA = ("sentence_id", "sentence_domain", "up_votes", "down_votes", "variant", "segment")
 _SPLITS: dict[Table, str] = {"train": "train", "dev": "validation", "test": "test"}
@@ -66,8 +63,8 @@ def read_common_voice(
     source = Source(
         corpus=config.name or config.kind,
         version=version,
-        licence=LICENCE,
-        attribution=ATTRIBUTION,
+        licence=config.licence,
+        attribution=config.attribution,
     )
     readers = [
         _Locale(

@@ -13,6 +13,7 @@ from sllm_data.corpora.options import (
     CorpusOptions,
     Name,
     Names,
+    Text,
     distinct,
     is_plain_name,
     listed,
@@ -60,6 +61,18 @@ class LibriSpeechConfig(CorpusOptions):
         "their number at OpenSLR (`slr31` for Mini LibriSpeech).",
         json_schema_extra=IDENTITY,
     )
+    licence: Text = Field(
+        "CC-BY-4.0",
+        description="Licence of all rows, as an SPDX identifier; another corpus in this layout "
+        "has its own.",
+        json_schema_extra=IDENTITY,
+    )
+    attribution: Text = Field(
+        "LibriSpeech by V. Panayotov, G. Chen, D. Povey and S. Khudanpur, from LibriVox "
+        "recordings",
+        description="Whom all rows are by; another corpus in this layout has its own.",
+        json_schema_extra=IDENTITY,
+    )
 
 
 class CommonVoiceConfig(CorpusOptions):
@@ -83,6 +96,17 @@ class CommonVoiceConfig(CorpusOptions):
         None,
         description="Second part of every audio_id; by default what follows `cv-corpus-` in the "
         "folder's name.",
+        json_schema_extra=IDENTITY,
+    )
+    licence: Text = Field(
+        "CC0-1.0",
+        description="Licence of all rows, as an SPDX identifier; another corpus in this layout "
+        "has its own.",
+        json_schema_extra=IDENTITY,
+    )
+    attribution: Text = Field(
+        "Mozilla Common Voice and its contributors",
+        description="Whom all rows are by; another corpus in this layout has its own.",
         json_schema_extra=IDENTITY,
     )
     min_up_votes: int | None = Field(

@@ -25,11 +25,6 @@ from sllm_data.corpora.lines import OVERLONG, numbered_lines
 from sllm_data.errors import CorpusError
 from sllm_data.records import Candidate, Reason, Rejection, Source, Speaker
 
-LICENCE = "CC-BY-4.0"
-ATTRIBUTION = (
-    "LibriSpeech by V. Panayotov, G. Chen, D. Povey and S. Khudanpur, from LibriVox recordings"
-)
-
 _TRANSCRIPT_SUFFIX = ".trans.txt"
 _SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 _STEP = "candidates"
@@ -58,8 +53,8 @@ def read_librispeech(config: LibriSpeechConfig, *, entry: int) -> Iterator[Candi
         source=Source(
             corpus=config.name or config.kind,
             version=config.version,
-            licence=LICENCE,
-            attribution=ATTRIBUTION,
+            licence=config.licence,
+            attribution=config.attribution,
         ),
         tables=LibriSpeechTables.read(root),
     )

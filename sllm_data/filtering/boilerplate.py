@@ -8,7 +8,7 @@ again: "I'm sorry, but I can't" alone is what novels are full of.
 import re
 from functools import cache
 
-from sllm_data.filtering.words import words
+from sllm_data.words import words
 
 _HEAD_CHARACTERS = 600
 

@@ -15,8 +15,8 @@ from sllm_data.filtering.boilerplate import leak_in, refusal_in
 from sllm_data.filtering.config import FilterConfig
 from sllm_data.filtering.language import UNDETERMINED, detect_language, language_code
 from sllm_data.filtering.measures import Loop, copy_rate, find_loop
-from sllm_data.filtering.words import is_list, size_in_letters, size_in_words, words
 from sllm_data.records import Quality, Reason
+from sllm_data.words import is_list, size_in_letters, size_in_words, words
 
 _FENCE = "```"
 _DETAIL_CHARACTERS = 60

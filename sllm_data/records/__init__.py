@@ -8,6 +8,7 @@ template      Jinja2 text that renders a prompt
 recipe        a named configuration that reproduces one published system
 request       a rendered prompt with its sampling parameters
 response      what the backbone answered; *backbone*: the text LLM; *engine*: what runs it
+alignment     when each word of an utterance is said
 sample        one training row; *span*: a stretch of its content, text or audio
 part          one Parquet file of a step
 rejection     a row that was dropped, with its reason
@@ -17,12 +18,14 @@ A record that exists is valid: `__post_init__` raises ValueError with its id, an
 checks again later.
 """
 
+from sllm_data.records.alignment import AlignedWord
 from sllm_data.records.rejection import Reason, Rejection
 from sllm_data.records.request import Message, Request, Response, Sampling
 from sllm_data.records.sample import Generator, Quality, Sample, Span, Turn
 from sllm_data.records.utterance import Candidate, IndexRow, Source, Speaker, Utterance
 
 __all__ = [
+    "AlignedWord",
     "Candidate",
     "Generator",
     "IndexRow",

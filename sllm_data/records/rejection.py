@@ -31,6 +31,12 @@ class Reason(StrEnum):
     SPLIT_CONFLICT = "split_conflict"
     UNKNOWN_SPEAKER = "unknown_speaker"
     NO_ELIGIBLE_TASK = "no_eligible_task"
+    # finding its words in its audio
+    NOT_ALIGNED = "not_aligned"
+    SHORTER_THAN_TRANSCRIPT = "shorter_than_transcript"
+    LOW_CONFIDENCE = "low_confidence"
+    OTHER_WORDS = "other_words"
+    BAD_WORD_TIMES = "bad_word_times"
     # planning and asking
     PROMPT_TOO_LONG = "prompt_too_long"
     NO_RESTORED_TRANSCRIPT = "no_restored_transcript"
@@ -56,7 +62,7 @@ class Rejection:
     audio_id: str | None
     """The utterance concerned, where one is known."""
     step: str
-    """The step that dropped it: candidates, ingest, index, plan, generate, assemble."""
+    """The step that dropped it: candidates, ingest, index, align, plan, generate, assemble."""
     reason: Reason
     detail: str
     """One printable line: what was expected and what was found."""

@@ -64,7 +64,7 @@ class Manifest:
     code_version: str
     extension: _Count = 0
     """Which extension of the dataset it was last written for; 0 is the first run."""
-    schema_version: _Count = SCHEMA_VERSION
+    schema_version: Annotated[int, pydantic.Field(ge=1, lt=2**31)] = SCHEMA_VERSION
     extra: Mapping[str, str] = field(default_factory=dict)
     """Facts that the step learnt and later steps need, such as digests of files it used."""
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 SCHEMA_VERSION = 1
 
 HISTORY = {
-    1: "2026-11: first version; candidates: start_s; samples: quality.role_marker.",
+    1: "2026-11: first version; candidates: start_s; samples: quality.role_marker; alignments.",
 }
 
 
@@ -81,6 +81,7 @@ SPAN = _struct(
     units=pa.list_(_I32),
     supervised=_BOOL,
 )
+WORD = _struct(text=_STR, start_sample=_I64, num_samples=_I64, confidence=_F32)
 TURN = pa.struct([pa.field("role", _STR), pa.field("content", pa.list_(SPAN))])
 GENERATOR = _struct(
     model=_STR,
@@ -171,6 +172,22 @@ INDEX = Table(
         _column("reason", _STR, "why not", nullable=True),
         _column("split", _STR, "train, validation or test", nullable=True),
         _column("tasks", pa.list_(_STR), "the tasks it was given, in draw order"),
+    ),
+)
+
+ALIGNMENTS = Table(
+    name="alignments",
+    meaning="when each word of an utterance is said",
+    key="audio_id",
+    columns=(
+        _column("audio_id", _STR, "the utterance, of the part of `audio/` with this number"),
+        _column(
+            "words",
+            pa.list_(WORD),
+            "in order, none overlapping the next; their texts together are the transcript",
+        ),
+        _column("backend", _STR, "who found them: files, pocketsphinx or ctc"),
+        _column("confidence", _F32, "of the weakest 2 s of words, in [0, 1]", nullable=True),
     ),
 )
 
@@ -286,7 +303,7 @@ REJECTIONS = Table(
 
 TABLES = {
     table.name: table
-    for table in (CANDIDATES, AUDIO, INDEX, REQUESTS, RESPONSES, SAMPLES, REJECTIONS)
+    for table in (CANDIDATES, AUDIO, INDEX, ALIGNMENTS, REQUESTS, RESPONSES, SAMPLES, REJECTIONS)
 }
 
 

@@ -5,12 +5,13 @@ from typing import Any
 
 import yaml
 
+from sllm_data.corpora.config import CommonVoiceConfig, CorpusConfig, LibriSpeechConfig
 from sllm_data.files import write_text
 from sllm_data.shards import SCHEMA_VERSION, TABLES
 from sllm_data.shards.schema import HISTORY, as_json
 from sllm_data.steps.dataset import Dataset
 
-_LOADABLE = ("samples", "audio", "index", "requests", "responses", "rejections")
+_LOADABLE = ("samples", "audio", "index", "alignments", "requests", "responses", "rejections")
 
 _TEXT = """
 # {name}
@@ -45,9 +46,13 @@ def write_card(dataset: Dataset) -> None:
     clips = sum(
         part.rows for part in dataset.finished("ingest").parts if part.file.startswith("audio/")
     )
-    licences = dict.fromkeys(_licence(corpus.kind) for corpus in dataset.config.corpora)
+    licences = dict.fromkeys(_licence(corpus) for corpus in dataset.config.corpora)
     front: dict[str, Any] = {  # Any: YAML values
-        "configs": [{"config_name": table, "data_files": _files(table)} for table in _LOADABLE],
+        "configs": [
+            {"config_name": table, "data_files": _files(table)}
+            for table in _LOADABLE
+            if table != "alignments" or dataset.manifest("align")
+        ],
         "tags": ["speech", "instruction-tuning", "sllm-data"],
     }
     front["configs"][0]["default"] = True
@@ -81,5 +86,7 @@ def _files(table: str) -> str:
             return f"{table}/*.parquet"
 
 
-def _licence(kind: str) -> str:
-    return {"librispeech": "CC-BY-4.0", "common_voice": "CC0-1.0"}.get(kind, "see the rows")
+def _licence(corpus: CorpusConfig) -> str:
+    if isinstance(corpus, LibriSpeechConfig | CommonVoiceConfig):
+        return corpus.licence
+    return "see the rows"

@@ -177,6 +177,7 @@ _MAIN_TABLES = {
     "candidates": "candidates",
     "ingest": "audio",
     "index": "index",
+    "align": "alignments",
     "plan": "requests",
     "generate": "responses",
     "assemble": "samples",

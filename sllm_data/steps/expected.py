@@ -18,7 +18,7 @@ def expected_identity(dataset: Dataset, name: str) -> str:
     """
     step, _, turn = name.partition(".")
     own = identities(dataset.extensions)[step]
-    if step in ("candidates", "ingest", "index"):
+    if step in ("candidates", "ingest", "index", "align"):
         return own
     config = dataset.config
     # a pool that is never asked from is no part of what the rows depend on

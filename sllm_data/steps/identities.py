@@ -17,6 +17,9 @@ _OF_STEP = {
     "assemble": ("filters",),
 }
 
+_ASIDE = {"align": ("index", ("alignment",))}
+"""Steps that no other reads from: the step that each comes after, and its fields."""
+
 _FIRST = next(iter(_OF_STEP))
 
 
@@ -28,7 +31,8 @@ def step_of_field(field: str) -> str:
     >>> step_of_field("filters")
     'assemble'
     """
-    return next((step for step, fields in _OF_STEP.items() if field in fields), _FIRST)
+    fields_of = _OF_STEP | {step: fields for step, (_, fields) in _ASIDE.items()}
+    return next((step for step, fields in fields_of.items() if field in fields), _FIRST)
 
 
 def identities(extensions: Sequence[Document]) -> dict[str, str]:
@@ -39,4 +43,7 @@ def identities(extensions: Sequence[Document]) -> dict[str, str]:
     for step, fields in _OF_STEP.items():
         upstream = identity_hash(upstream, step, {name: document[name] for name in fields})
         found[step] = upstream
+    for step, (after, fields) in _ASIDE.items():
+        own = {name: document[name] for name in fields}
+        found[step] = identity_hash(found[after], step, own)
     return found

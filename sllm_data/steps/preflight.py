@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sllm_data.alignment.aligner import check_backends
 from sllm_data.config import RunConfig
 from sllm_data.errors import CorpusError, PoolError
 from sllm_data.prompting.pools import Instruction, Pool, Pools
@@ -35,7 +36,7 @@ def check_working_folder() -> None:
 
 
 def check_inputs(config: RunConfig) -> None:
-    """Tries the pools, templates, older datasets and the tokenizer that a run names.
+    """Tries pools, templates, older datasets, aligner and tokenizer that a run names.
 
     Every wording that may be asked is rendered once. The tokenizer takes seconds to load,
     and stays loaded for `plan`.
@@ -43,9 +44,11 @@ def check_inputs(config: RunConfig) -> None:
     Raises:
         PoolError: A task has no pool in a language that is asked for, or a wording or a
             template can't be rendered.
+        CorpusError: There are no word times where `alignment.files` says.
         OutputError: A folder in `reuse` is no dataset.
         ShardError: A part of one is no part of ours.
-        ModelError: The backbone's tokenizer or chat template can't be found or used.
+        ModelError: The backbone's tokenizer or chat template, or the CTC model, can't be
+            found or used.
     """
     pools = pools_of(config)
     layouts = [templates_of(config)[name] for name in config.prompts.templates]
@@ -55,6 +58,7 @@ def check_inputs(config: RunConfig) -> None:
                 _check_pool(pool, task, layouts)
     for folder in config.reuse:
         checked_dataset(folder)
+    check_backends(config.alignment)
     if config.backbone.tokenizer_source is not None:
         planner_of(config.model_dump_json(), sources_of(config))
 

@@ -9,6 +9,7 @@ from functools import partial
 from sllm_data.config import RunConfig
 from sllm_data.errors import ConfigError
 from sllm_data.files import output_lock
+from sllm_data.steps.align import align
 from sllm_data.steps.assemble import assemble
 from sllm_data.steps.card import write_card
 from sllm_data.steps.dataset import Dataset, open_dataset
@@ -25,9 +26,12 @@ from sllm_data.steps.progress import Progress
 def step_names(config: RunConfig) -> list[str]:
     """Returns the steps that a configuration needs, in their order.
 
-    `restore` is there only where transcripts are restored, `judge` only where answers are.
+    `align` is there only where an aligner is configured, `restore` only where transcripts
+    are restored, `judge` only where answers are.
     """
     names = ["candidates", "ingest", "index"]
+    if config.alignment.backend != "none":
+        names.append("align")
     if config.prompts.preparation == "restored":
         names += ["plan.restore", "generate.restore"]
     names += ["plan.main", "generate.main"]
@@ -89,6 +93,7 @@ def _steps(dataset: Dataset, progress: Progress) -> dict[str, Callable[[], StepR
         "candidates": partial(list_candidates, dataset),
         "ingest": partial(ingest, dataset, progress),
         "index": partial(index, dataset),
+        "align": partial(align, dataset, progress),
         "assemble": partial(assemble, dataset, progress),
     }
     for turn in ("restore", "main", "judge"):

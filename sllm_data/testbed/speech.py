@@ -19,25 +19,20 @@ all words, no-break spaces would make the verb of `to close it` an adjective.)
        |     dora   |    waited   |  on  |         words: [start, end) without the pauses
 """
 
-import _ctypes
 import ctypes
 import re
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import espeakng_loader
 import numpy as np
 import numpy.typing as npt
 
+from sllm_data.audio.espeak import espeak_data, fresh_espeak
 from sllm_data.errors import ModelError
 from sllm_data.units import Hertz, Samples
 
-_OUTPUT_SYNCHRONOUS = 2
-_NEVER_EXIT = 0x8000
 _POSITION_IN_CHARACTERS = 1
 _TEXT_IS_UTF8 = 1
 _PARAMETER_RATE = 1
@@ -47,7 +42,6 @@ _EVENT_LIST_END = 0
 _EVENT_END = 5
 _EVENT_PHONEME = 7
 _PAUSE = ord("_")  # with it begins the name of every pause
-_RANDOM_SEED = 1
 _NO_BREAK_SPACE = "\u00a0"
 
 MIN_RATE_WPM = 80
@@ -121,17 +115,8 @@ class Synthesizer:
         ModelError: The library or its data is missing.
     """
 
-    _lock: ClassVar[threading.Lock] = threading.Lock()
-
     def __init__(self, *, data: Path | None = None) -> None:
-        self._library = Path(espeakng_loader.get_library_path())
-        self._data = data or self._library.parent / "espeak-ng-data"
-        for needed in (self._library, self._data / "phontab"):
-            if not needed.is_file():
-                raise ModelError(
-                    f"{needed}: this file of espeak-ng is missing, which comes with the package "
-                    "espeakng-loader; run `make setup` again"
-                )
+        self._data = espeak_data(data)
 
     def speak(self, text: str, *, voice: str, rate_wpm: int = 170, pitch: int = 50) -> Speech:
         """Synthesises a text at 22,050 Hz, about 500 times faster than real time.
@@ -157,16 +142,15 @@ class Synthesizer:
         if "/" in voice or (variant and not (self._data / "voices" / "!v" / variant).is_file()):
             raise ValueError(f"voice must have a variant of espeak-ng after +, got {voice!r}")
         text = " ".join(text.split())
-        with self._lock:
-            said = self._said(text, voice, rate_wpm, pitch)
-            if None in said.words:
-                said = self._said(_pairs_apart(text, said.words), voice, rate_wpm, pitch)
+        said = self._said(text, voice, rate_wpm, pitch)
+        if None in said.words:
+            said = self._said(_pairs_apart(text, said.words), voice, rate_wpm, pitch)
         return Speech(
             samples=said.samples, rate_hz=said.rate_hz, words=tuple(filter(None, said.words))
         )
 
     def _said(self, text: str, voice: str, rate_wpm: int, pitch: int) -> "_Said":
-        with self._loaded() as (library, rate_hz):
+        with fresh_espeak(self._data, options=_WITH_PHONEME_EVENTS) as (library, rate_hz):
             if library.espeak_SetVoiceByName(voice.encode()) != 0:
                 raise ValueError(
                     f"voice must be one of espeak-ng's, such as en-us+f3, got {voice!r}"
@@ -174,35 +158,6 @@ class Synthesizer:
             library.espeak_SetParameter(_PARAMETER_RATE, rate_wpm, 0)
             library.espeak_SetParameter(_PARAMETER_PITCH, pitch, 0)
             return _render(library, rate_hz, text)
-
-    @contextmanager
-    def _loaded(self) -> Iterator[tuple[ctypes.CDLL, Hertz]]:
-        try:
-            library = ctypes.CDLL(str(self._library))
-        except OSError as error:
-            raise ModelError(
-                f"{self._library}: this library of espeak-ng can't be loaded: {error}; run "
-                "`make setup` again"
-            ) from error
-        try:
-            rate_hz = library.espeak_Initialize(
-                _OUTPUT_SYNCHRONOUS,
-                0,
-                str(self._data).encode(),
-                _NEVER_EXIT | _WITH_PHONEME_EVENTS,
-            )
-            if rate_hz <= 0:
-                raise ModelError(
-                    f"{self._data}: espeak-ng must find its data here, but it says code "
-                    f"{rate_hz}; run `make setup` again"
-                )
-            try:
-                library.espeak_ng_SetRandSeed(ctypes.c_long(_RANDOM_SEED))
-                yield library, Hertz(rate_hz)
-            finally:
-                library.espeak_Terminate()
-        finally:
-            _ctypes.dlclose(library._handle)  # noqa: SLF001 - ctypes has no public unload
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -121,7 +121,7 @@ def _partners(
 ) -> list[Path]:
     """The parts that hold the partners and can be read."""
     numbers = [job.part.number]
-    if comparison.other == "audio":
+    if comparison.folder == "samples" and comparison.other == "audio":
         own = parquet([job.root / job.part.file])
         named = database.execute(
             "SELECT DISTINCT ref.audio_part FROM "

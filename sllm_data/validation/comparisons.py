@@ -22,6 +22,13 @@ RULES = (
         foreign="off",
     ),
     Rule(
+        name="word_clip",
+        level=2,
+        meaning="the words of an alignment are together the transcript of their clip, and end "
+        "before it does",
+        foreign="off",
+    ),
+    Rule(
         name="request_prompt",
         level=2,
         meaning="the last turn of a request holds the transcript as prepared",
@@ -158,6 +165,26 @@ _OF_TABLES = (
         other="index",
         join="l.audio_id = r.audio_id",
         same=_equal("audio_part", "split"),
+    ),
+    Comparison(
+        rule="word_clip",
+        folder="alignments",
+        key="audio_id",
+        sampled_by="l.audio_id",
+        other="audio",
+        join="l.audio_id = r.audio_id",
+        same=(
+            Same(
+                column="words",
+                found="array_to_string(list_transform(l.words, lambda w: w.text), '')",
+                expected="r.transcript",
+            ),
+            Same(
+                column="words",
+                found="l.words[-1].start_sample + l.words[-1].num_samples <= r.num_samples",
+                expected="true",
+            ),
+        ),
     ),
     Comparison(
         rule="request_prompt",

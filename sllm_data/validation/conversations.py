@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from sllm_data.filtering.measures import copy_rate, find_loop
-from sllm_data.filtering.words import words
 from sllm_data.validation.findings import Finding, Tally, shown
 from sllm_data.validation.pages import batches, noting_damage
 from sllm_data.validation.rules import Rule
 from sllm_data.validation.subject import Part, Subject, is_sampled
+from sllm_data.words import words
 
 RULES = (
     Rule(

@@ -1,7 +1,7 @@
 """Hashes of what samples say, so that questions over all of them need no text in memory.
 
 One slim Parquet file for each part of samples/, in the scratch folder: transcripts and
-responses are folded as the filters fold them (`filtering.words`), so that casing and
+responses are folded as the filters fold them (`words`), so that casing and
 punctuation make no difference, and only their hashes are kept.
 """
 
@@ -13,12 +13,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sllm_data.filtering.words import words
 from sllm_data.seeding import hash128
 from sllm_data.shards.database import parquet
 from sllm_data.validation.findings import Tally, shown
 from sllm_data.validation.pages import batches, noting_damage
 from sllm_data.validation.subject import Part, Subject, over_parts
+from sllm_data.words import words
 
 FOLDER = "fingerprints"
 

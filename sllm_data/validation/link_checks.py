@@ -27,6 +27,7 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "candidates": ("audio_id",),
     "audio": ("audio_id", "num_samples"),
     "index": ("audio_id", "audio_part", "kept", "tasks"),
+    "alignments": ("audio_id",),
     "requests": ("request_id", "sample_id", "audio_id", "audio_part", "task"),
     "responses": ("request_id",),
     "samples": ("sample_id", "audio_refs", "messages"),

@@ -130,20 +130,37 @@ class _Flow:
 
 def _accounts(flow: _Flow) -> Iterator[Link]:
     """Every id of the source is in exactly one of the ends, and every end has its source."""
-    folders = (flow.source, *(folder for folder, _ in flow.ends))
-    came = f"(SELECT file, row, {flow.source_id} AS id FROM {view_of(flow.source)}) came"
-    ended = " UNION ALL ".join(
-        f"SELECT file, row, {name} AS id FROM {view_of(folder)}" for folder, name in flow.ends
-    )
+    came, ended = _came(flow), _ended(flow)
     ends = " or ".join(folder for folder, _ in flow.ends)
     yield Link(
         rule="accounted",
         column="",
-        views=folders,
+        views=_folders(flow),
         query=f"SELECT file, row, id, id FROM {came} ANTI JOIN ({ended}) ended USING (id) "
         "WHERE id IS NOT NULL",
         message=f"must be a row of {ends}, is in none",
     )
+    yield from _origins(flow)
+
+
+def _came(flow: _Flow) -> str:
+    return f"(SELECT file, row, {flow.source_id} AS id FROM {view_of(flow.source)}) came"
+
+
+def _ended(flow: _Flow) -> str:
+    return " UNION ALL ".join(
+        f"SELECT file, row, {name} AS id FROM {view_of(folder)}" for folder, name in flow.ends
+    )
+
+
+def _folders(flow: _Flow) -> tuple[str, ...]:
+    return (flow.source, *(folder for folder, _ in flow.ends))
+
+
+def _origins(flow: _Flow) -> Iterator[Link]:
+    """Every end has its source, and no id is in two of them."""
+    came, ended, folders = _came(flow), _ended(flow), _folders(flow)
+    ends = " or ".join(folder for folder, _ in flow.ends)
     yield Link(
         rule="accounted",
         column="",
@@ -177,7 +194,7 @@ def _order(folder: str, key: str, source: str, source_key: str) -> Link:
 
 
 def of_candidates() -> Iterator[Link]:
-    """Yields the links between part k of candidates/ and of what ingest wrote."""
+    """Yields the links between part k of candidates/, of what ingest wrote, and of word times."""
     yield from _accounts(
         _Flow(
             source="candidates",
@@ -186,6 +203,15 @@ def of_candidates() -> Iterator[Link]:
         )
     )
     yield _order("audio", "audio_id", "candidates", "audio_id")
+    # a clip whose language nobody can align has neither
+    yield from _origins(
+        _Flow(
+            source="audio",
+            source_id="audio_id",
+            ends=(("alignments", "audio_id"), ("rejections/align", "row_id")),
+        )
+    )
+    yield _order("alignments", "audio_id", "audio", "audio_id")
 
 
 def of_index(part: IndexPart, turns: Sequence[str]) -> Iterator[Link]:

@@ -132,7 +132,12 @@ def _expected_numbers(subject: Subject) -> Iterator[tuple[str, range]]:
     for step, manifest in subject.manifests.items():
         if not _is_newest(subject, step):
             continue  # told by the rule `finished`
-        source = {"candidates": step, "ingest": "candidates", "index": step}.get(step, "index")
+        source = {
+            "candidates": step,
+            "ingest": "candidates",
+            "index": step,
+            "align": "ingest",
+        }.get(step, "index")
         upstream = subject.manifests.get(source, manifest)
         main = folders_of(source)[-1]
         yield step, range(sum(part.file.startswith(f"{main}/") for part in upstream.parts))
@@ -174,7 +179,10 @@ def _configured(subject: Subject) -> list[dict[str, str]]:
         found = [identities(extensions[: count + 1]) for count in range(len(extensions))]
     except (KeyError, TypeError):  # not the fields of this version: see run_document
         return []
-    return [{step: known[step] for step in ("candidates", "ingest", "index")} for known in found]
+    return [
+        {step: known[step] for step in ("candidates", "ingest", "index", "align")}
+        for known in found
+    ]
 
 
 def _identities(subject: Subject, seen: Seen) -> Iterator[Finding]:

@@ -36,6 +36,7 @@ _SUMS: Mapping[str, Mapping[str, str]] = {
         "splits": "SELECT split, 1 FROM batch WHERE kept",
         "tasks": "SELECT unnest(tasks), 1 FROM batch WHERE kept",
     },
+    "alignments": {"backends": "SELECT backend, 1 FROM batch"},
     "requests": {
         "tasks": "SELECT task, 1 FROM batch",
         "targets": "SELECT target, 1 FROM batch",

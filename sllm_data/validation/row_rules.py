@@ -88,6 +88,12 @@ RULES = (
         "reason and without either",
     ),
     Rule(
+        name="word_form",
+        level=1,
+        meaning="a word of an alignment has text, a start and a length, and the words of an "
+        "utterance stand in order without overlap",
+    ),
+    Rule(
         name="span_form",
         level=1,
         meaning="a text span has text, an audio span names a clip of its row, a start and a "
@@ -98,8 +104,9 @@ RULES = (
 EVAL_GROUPS = ("train", "held_out_instruction", "held_out_task")
 _ROLES = ("system", "user", "assistant")
 _SPAN_TYPES = ("text", "audio", "units")
+_BACKENDS = ("files", "pocketsphinx", "ctc")
 _PROMPT_MODES = ("ids", "messages", "none")
-_STEPS = ("candidates", "ingest", "index", "plan", "generate", "assemble")
+_STEPS = ("candidates", "ingest", "index", "align", "plan", "generate", "assemble")
 _HASH128 = "[0-9a-f]{32}"
 _SPANS = "flatten(list_transform(messages, lambda m: m.content))"
 
@@ -145,6 +152,24 @@ FIXED: Mapping[str, tuple[Condition, ...]] = {
             "duration_s",
             "sampling_rate > 0 AND NOT abs(duration_s - num_samples / sampling_rate) < 1e-6",
             "must be num_samples / sampling_rate",
+        ),
+    ),
+    "alignments": (
+        _AUDIO_ID,
+        enum("backend", _BACKENDS),
+        share("confidence"),
+        wrong(
+            "word_form",
+            "words",
+            any_of("words", "x.start_sample < 0 OR x.num_samples < 1 OR trim(x.text) = ''"),
+            "must be words with text, a start and a length of a sample or more",
+        ),
+        wrong(
+            "word_form",
+            "words",
+            "len(list_filter(range(2, len(words) + 1), lambda i: words[i].start_sample < "
+            "words[i - 1].start_sample + words[i - 1].num_samples)) > 0",
+            "must stand in order, each beginning where the one before it has ended or later",
         ),
     ),
     "index": (

@@ -4,6 +4,7 @@ _FOLDERS = {
     "candidates": ("rejections/candidates", "candidates"),
     "ingest": ("rejections/ingest", "audio"),
     "index": ("rejections/index", "index"),
+    "align": ("rejections/align", "alignments"),
     "plan": ("rejections/plan", "requests"),
     "generate": ("rejections/generate", "responses"),
     "assemble": ("rejections/assemble", "samples"),

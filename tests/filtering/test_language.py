@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sllm_data.filtering.language import DEFAULT_LANGUAGES, detect_language, language_code
-from sllm_data.filtering.words import size_in_letters, words
+from sllm_data.words import size_in_letters, words
 
 
 def common_voice_sentences(real_speech: Path) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sllm_data.filtering.measures import copy_rate, find_loop
-from sllm_data.filtering.words import words
+from sllm_data.words import words
 
 SENTENCE = "The next day, the boy met the old man at noon."
 WORDS = st.lists(st.sampled_from("abcdefg"), max_size=60)

@@ -124,6 +124,7 @@ def sound(
             },
         ],
         backbone={"engine": "scripted", "tokenizer": str(tiny_backbone)},
+        alignment={"backend": "auto", "min_aligned_fraction": 0.0},
         tasks={"summary": {"weight": 1.0, "held_out": True, "min_words": 3}},
         prompts={"preparation": "restored"},
         filters={"wrong_language": False, "copied": False, "judge": True}

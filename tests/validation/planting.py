@@ -100,7 +100,7 @@ def settle(root: Path) -> None:
         digests[path.stem] = manifest.digest()
 
 
-_ORDER = ("candidates", "ingest", "index", "restore", "main", "judge", "assemble")
+_ORDER = ("candidates", "ingest", "index", "align", "restore", "main", "judge", "assemble")
 
 
 def _place(path: Path) -> tuple[int, bool]:

@@ -155,7 +155,7 @@ def test_shared_transcripts_within_the_contracts_bound_are_none(dataset: Path) -
 
 @given(st.text(), st.text())
 def test_equal_words_have_equal_hashes_and_no_others(one: str, other: str) -> None:
-    from sllm_data.filtering.words import words
+    from sllm_data.words import words
 
     same = _hash_of_words(one) == _hash_of_words(other)
     assert same is (words(one) == words(other))

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sllm_data.filtering.words import is_list, size_in_letters, size_in_words, words
+from sllm_data.words import is_list, size_in_letters, size_in_words, words
 
 
 def test_casing_punctuation_and_apostrophes_do_not_matter():
