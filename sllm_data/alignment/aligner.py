@@ -73,6 +73,11 @@ class Aligner:
         self._imported = ImportedWords(imported) if imported else None
         self._models: dict[Backend, _Model] = {}
 
+    def close(self) -> None:
+        """Closes the database of imported word times."""
+        if self._imported is not None:
+            self._imported.close()
+
     def is_eligible(self, language: str) -> bool:
         """Tells whether there is somebody who may align the language."""
         return self._imported is not None or self._listener(language) is not None

@@ -157,6 +157,10 @@ class ImportedWords:
     def __init__(self, database: Path) -> None:
         self._connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
 
+    def close(self) -> None:
+        """Closes the database."""
+        self._connection.close()
+
     def find(self, *names: str) -> list[ForeignWord] | None:
         """Returns the words of the first name that is known, by their starts; or None.
 

@@ -23,7 +23,10 @@ def textgrid_words(path: Path, tier: str | None) -> list[ForeignWord]:
     """
     try:
         grid = textgrid.openTextgrid(
-            str(path), includeEmptyIntervals=False, duplicateNamesMode="rename"
+            str(path),
+            includeEmptyIntervals=False,
+            reportingMode="silence",
+            duplicateNamesMode="rename",
         )
     except (errors.PraatioException, IndexError, KeyError, ValueError) as error:
         raise ValueError(f"must be a TextGrid, but its reader says: {error}") from error

@@ -6,6 +6,7 @@ left out: a later extension may ask for them. The others are counted, not reject
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -104,7 +105,6 @@ def _imported(dataset: Dataset) -> Path | None:
 
 def _align_part(job: _Job) -> Records:
     root = job.config.output
-    aligner = Aligner(job.config.alignment, job.imported)
     splits = _splits(root, job.index_parts)
     rejections: list[Rejection] = []
     records: list[PartRecord] = []
@@ -142,14 +142,15 @@ def _align_part(job: _Job) -> Records:
             yield _row_of(row["audio_id"], aligned)
         records.append(write_rejections(root, job.step, job.number, rejections))
 
-    part = write_part(
-        root,
-        f"alignments/{part_name(job.number)}",
-        rows(),
-        table=TABLES["alignments"],
-        identity=job.step.identity,
-        counts=counts,
-    )
+    with closing(Aligner(job.config.alignment, job.imported)) as aligner:
+        part = write_part(
+            root,
+            f"alignments/{part_name(job.number)}",
+            rows(),
+            table=TABLES["alignments"],
+            identity=job.step.identity,
+            counts=counts,
+        )
     return (*records, part)
 
 
