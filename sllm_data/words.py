@@ -7,6 +7,8 @@ and counting, never for showing.
 
 import re
 import unicodedata
+from collections.abc import Iterator
+from itertools import pairwise
 
 _APOSTROPHES = frozenset("'\u2018\u2019\u02bc\u00b4`")
 _DOTLESS_I = 0x131
@@ -69,6 +71,45 @@ def words(text: str) -> list[str]:
     ['中', '共', 'ok']
     """
     return unicodedata.normalize("NFKC", text).casefold().translate(_FOLDING).split()
+
+
+def written_words(text: str) -> list[str]:
+    """Cuts a text into its words as they are written, each with the white space behind it.
+
+    All of them together are the text. In scripts without spaces a word is one character; a dash
+    or another mark that stands alone is one, too.
+
+    >>> written_words("Well -- yes,  I do.")
+    ['Well ', '-- ', 'yes,  ', 'I ', 'do.']
+    >>> written_words("中共。OK go")
+    ['中', '共。', 'OK ', 'go']
+    """
+    starts = [0, *_starts(text), len(text)]
+    return [text[start:end] for start, end in pairwise(starts)]
+
+
+def _starts(text: str) -> Iterator[int]:
+    """Yields where words begin, but for the first."""
+    has_begun = False  # white space at the very beginning belongs to the first word
+    for position, character in enumerate(text):
+        before = text[position - 1] if position else ""
+        if character.isspace():
+            continue
+        if not has_begun:
+            has_begun = True
+        elif (
+            before.isspace() or _is_sign(character) or (_is_sign(before) and _is_letter(character))
+        ):
+            yield position
+
+
+def _is_letter(character: str) -> bool:
+    return unicodedata.category(character)[0] in "LN"
+
+
+def _is_sign(character: str) -> bool:
+    """Tells whether a character of a script without spaces is a word by itself."""
+    return _is_letter(character) and is_unspaced(character)
 
 
 def size_in_words(folded: list[str]) -> float:

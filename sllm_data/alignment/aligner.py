@@ -10,10 +10,10 @@ from sllm_data.alignment.config import AlignmentConfig
 from sllm_data.alignment.imports import ImportedWords, word_time_files
 from sllm_data.alignment.matching import fit
 from sllm_data.alignment.timing import NotAlignedError, Timing
-from sllm_data.alignment.units import Unit, units_of
 from sllm_data.audio.decode import DecodedClip
 from sllm_data.audio.mono import mono
 from sllm_data.records import AlignedWord, Reason
+from sllm_data.words import written_words
 
 Backend = Literal["files", "pocketsphinx", "ctc"]
 
@@ -89,23 +89,25 @@ class Aligner:
             NotAlignedError: They can't be found, or not surely enough.
             ModelError: The CTC model can't be loaded.
         """
-        units = units_of(spoken.transcript)
-        backend, times = self._times(spoken, units)
-        words = _placed(units, times, spoken)
+        written = written_words(spoken.transcript)
+        backend, times = self._times(spoken, written)
+        words = _placed(written, times, spoken)
         return _judged(words, backend, self._config.min_confidence, spoken.sampling_rate)
 
-    def _times(self, spoken: Spoken, units: Sequence[Unit]) -> tuple[Backend, list[Timing | None]]:
+    def _times(
+        self, spoken: Spoken, written: Sequence[str]
+    ) -> tuple[Backend, list[Timing | None]]:
         if self._imported is not None:
             found = self._imported.find(spoken.name, Path(spoken.name).name)
             if found is not None:
-                return "files", fit(units, found)
+                return "files", fit(written, found)
         listener = self._listener(spoken.language)
         if listener is None:
             raise NotAlignedError(
                 Reason.NOT_ALIGNED,
                 f"{self._config.files}: must hold the word times of {spoken.name}, does not",
             )
-        return listener, self._model(listener)(spoken, [unit.text for unit in units])
+        return listener, self._model(listener)(spoken, written)
 
     def _listener(self, language: str) -> Literal["pocketsphinx", "ctc"] | None:
         config = self._config
@@ -141,9 +143,9 @@ def _ctc(config: AlignmentConfig) -> _Model:
 
 
 def _placed(
-    units: Sequence[Unit], times: Sequence[Timing | None], spoken: Spoken
+    written: Sequence[str], times: Sequence[Timing | None], spoken: Spoken
 ) -> list[AlignedWord]:
-    """Puts times into samples; a unit without a sound is a part of the word before it.
+    """Puts times into samples; one without a sound is a part of the word before it.
 
     Raises:
         NotAlignedError: Words are empty, out of order, overlap, or end behind the clip.
@@ -152,12 +154,12 @@ def _placed(
     words: list[AlignedWord] = []
     ahead = ""
     ended = 0
-    for unit, timing in zip(units, times, strict=True):
+    for text, timing in zip(written, times, strict=True):
         if timing is None:
             if words:
-                words[-1] = _longer(words[-1], unit.text)
+                words[-1] = _longer(words[-1], text)
             else:
-                ahead += unit.text
+                ahead += text
             continue
         start, end = round(timing.start_s * rate), round(timing.end_s * rate)
         if end > end_of_clip and end <= end_of_clip + _BEYOND_END_S * rate:
@@ -165,14 +167,14 @@ def _placed(
         if not ended <= start < end <= end_of_clip:
             raise NotAlignedError(
                 Reason.BAD_WORD_TIMES,
-                f"word {len(words) + 1}, {unit.text.strip()!r}, must last a while between "
+                f"word {len(words) + 1}, {text.strip()!r}, must last a while between "
                 f"{ended / rate:.3f} s, where the one before it ends, and the end at "
                 f"{end_of_clip / rate:.3f} s; it goes from {timing.start_s:.3f} to "
                 f"{timing.end_s:.3f} s",
             )
         words.append(
             AlignedWord(
-                text=ahead + unit.text,
+                text=ahead + text,
                 start_sample=start,
                 num_samples=end - start,
                 confidence=timing.confidence,

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from sllm_data.alignment.timing import ForeignWord, NotAlignedError, Timing
-from sllm_data.alignment.units import Unit
 from sllm_data.records import Reason
 from sllm_data.words import words
 
@@ -11,8 +10,8 @@ _UNKNOWN = frozenset({"<unk>", "<unknown>", "[unk]"})
 _SILENCE = frozenset({"", "sil", "sp", "spn", "<sil>", "<eps>", "<s>", "</s>", "<p:>", "[noise]"})
 
 
-def fit(units: Sequence[Unit], foreign: Sequence[ForeignWord]) -> list[Timing | None]:
-    """Returns when each unit sounds, None where it has no letters or digits.
+def fit(written: Sequence[str], foreign: Sequence[ForeignWord]) -> list[Timing | None]:
+    """Returns when each word sounds, None where it has no letters or digits.
 
     Casing, punctuation and accents' coding don't matter. A word may stand there in pieces
     (`well`, `known` for `well-known`), and `<unk>` stands for any one word.
@@ -20,21 +19,22 @@ def fit(units: Sequence[Unit], foreign: Sequence[ForeignWord]) -> list[Timing | 
     Raises:
         NotAlignedError: The words are others than those of the transcript.
     """
-    pieces = [word for word in foreign if word.text.strip().lower() not in _SILENCE]
+    pieces = [each for each in foreign if each.text.strip().lower() not in _SILENCE]
     times: list[Timing | None] = []
     position = 0
-    for unit in units:
-        if not unit.key:
+    for word in written:
+        key = "".join(words(word))
+        if not key:
             times.append(None)
             continue
-        taken = _taken(unit.key, pieces, position)
+        taken = _taken(key, pieces, position)
         if not taken:
             there = pieces[position].text if position < len(pieces) else "the end"
             raise NotAlignedError(
                 Reason.OTHER_WORDS,
-                f"word {len(times) + 1} must be {unit.text.strip()!r}, found {there!r}",
+                f"word {len(times) + 1} must be {word.strip()!r}, found {there!r}",
             )
-        own = [word.timing for word in pieces[position : position + taken]]
+        own = [piece.timing for piece in pieces[position : position + taken]]
         known = [timing.confidence for timing in own if timing.confidence is not None]
         times.append(Timing(own[0].start_s, own[-1].end_s, min(known) if known else None))
         position += taken
