@@ -28,6 +28,7 @@ from pydantic import (
 )
 
 from sllm_data.alignment.config import AlignmentConfig
+from sllm_data.assembly.config import InterleaveConfig
 from sllm_data.corpora.config import Bounds, CorpusConfig, HuggingFaceConfig, ManifestConfig
 from sllm_data.errors import ConfigError, PoolError
 from sllm_data.files import shipped_folder
@@ -82,6 +83,9 @@ class RunConfig(BaseModel):
     )
     draw: DrawConfig = Field(DrawConfig(), description="how tasks are drawn")
     prompts: PromptConfig = Field(PromptConfig(), description="wordings and templates")
+    interleave: InterleaveConfig = Field(
+        InterleaveConfig(), description="which clips are cut into speech and text"
+    )
     filters: FilterConfig = Field(FilterConfig(), description="verdicts on responses")
     runner: RunnerConfig = Field(RunnerConfig(), description="where steps run")
     reuse: tuple[Path, ...] = Field(
@@ -135,6 +139,10 @@ class RunConfig(BaseModel):
     def _train_has_tasks(self) -> Self:
         if all(task.held_out or task.weight == 0 for task in self.tasks.values()):
             raise ValueError("at least one task with a weight must not be held out")
+        if self.interleave.chance > 0 and self.alignment.backend == "none":
+            raise ValueError(
+                "interleave.chance above 0 needs word times: alignment.backend must not be none"
+            )
         asked = sum(task.weight > 0 for task in self.tasks.values())
         if self.draw.mode == "quota" and asked > MAX_TASKS:
             raise ValueError(f"quotas must be over at most {MAX_TASKS} tasks, got {asked}")

@@ -1,5 +1,5 @@
-"""From a request and its response to a training row."""
+"""From a request and its response to a training row.
 
-from sllm_data.assembly.instruct import Clip, Provenance, instruct_sample
-
-__all__ = ["Clip", "Provenance", "instruct_sample"]
+instruct     the row: instruction, clip, answer
+interleave   which pieces of a clip are heard and which are read; `pieces`: where it may be cut
+"""

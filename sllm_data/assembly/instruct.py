@@ -1,11 +1,14 @@
-"""The `instruct` kind: one instruction, one whole clip, one answer.
+"""One instruction, one clip, one answer: kind `instruct`, or `interleaved` where the clip is cut.
 
 The audio side says with the audio what the text side says with the transcript; both carry
 the same answer. Only the answer is supervised.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
+from sllm_data.assembly.interleave import Stretch, speech_share
+from sllm_data.assembly.pieces import Piece
 from sllm_data.records import (
     Generator,
     Message,
@@ -26,6 +29,8 @@ class Clip:
 
     audio_id: str
     audio_part: int
+    sampling_rate: int
+    """Hertz."""
     num_samples: int
     transcript: str
     language: str
@@ -44,11 +49,50 @@ class Provenance:
     generator: Generator
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Content:
+    """What stands in the user turn in place of the transcript."""
+
+    spans: tuple[Span, ...]
+    speech_share: float
+    """Of the transcript's words, in [0, 1]."""
+    cut: str | None = None
+    """The policy of the cut; None where all of the clip is heard."""
+
+
+def whole(clip: Clip) -> Content:
+    """Returns all of a clip."""
+    heard = Span(type="audio", audio_index=0, start_sample=0, num_samples=clip.num_samples)
+    return Content(spans=(heard,), speech_share=1.0)
+
+
+def interleaved(pieces: Sequence[Piece], stretches: Sequence[Stretch], *, cut: str) -> Content:
+    """Returns stretches of speech and of text by turns; together they are the transcript."""
+    return Content(
+        spans=tuple(_span(pieces[s.first : s.end], heard=s.heard) for s in stretches),
+        speech_share=speech_share(pieces, stretches),
+        cut=cut,
+    )
+
+
+def _span(pieces: Sequence[Piece], *, heard: bool) -> Span:
+    if not heard:
+        return Span(type="text", text="".join(piece.text for piece in pieces))
+    start = pieces[0].start_sample
+    return Span(
+        type="audio",
+        audio_index=0,
+        start_sample=start,
+        num_samples=pieces[-1].end_sample - start,
+    )
+
+
 def instruct_sample(  # noqa: PLR0913 - the values that meet in a row
     request: Request,
     response: Response,
     *,
     clip: Clip,
+    content: Content,
     audio_turn: tuple[str, str],
     quality: Quality,
     response_language: str,
@@ -60,16 +104,13 @@ def instruct_sample(  # noqa: PLR0913 - the values that meet in a row
         request: With the text side as the backbone saw it.
         response: The answer, or the transcript where that is the answer.
         clip: Its audio.
-        audio_turn: The user turn of the audio side, before and after the audio.
+        content: What of it is heard, and what is read.
+        audio_turn: The user turn of the audio side, before and after the content.
         quality: What the filters saw.
         response_language: Of the answer.
         provenance: Where it all came from.
     """
-    spans = (
-        *_text(audio_turn[0]),
-        Span(type="audio", audio_index=0, start_sample=0, num_samples=clip.num_samples),
-        *_text(audio_turn[1]),
-    )
+    spans = tuple(_joined((*_text(audio_turn[0]), *content.spans, *_text(audio_turn[1]))))
     system = tuple(
         Turn(role=m.role, content=(Span(type="text", text=m.content),))
         for m in request.messages
@@ -81,7 +122,7 @@ def instruct_sample(  # noqa: PLR0913 - the values that meet in a row
     return Sample(
         sample_id=request.sample_id,
         recipe=provenance.recipe,
-        kind=provenance.kind,
+        kind="interleaved" if content.cut else provenance.kind,
         task=request.task,
         task_params=request.task_params,
         variant=request.variant,
@@ -102,7 +143,8 @@ def instruct_sample(  # noqa: PLR0913 - the values that meet in a row
         language=clip.language,
         transcript=clip.transcript,
         transcript_prepared=request.transcript_prepared,
-        speech_share=1.0,
+        speech_share=content.speech_share,
+        cut=content.cut,
         speakers=(clip.speaker,),
         generator=provenance.generator,
         quality=quality,
@@ -112,3 +154,17 @@ def instruct_sample(  # noqa: PLR0913 - the values that meet in a row
 
 def _text(text: str) -> tuple[Span, ...]:
     return (Span(type="text", text=text),) if text else ()
+
+
+def _joined(spans: Sequence[Span]) -> Iterator[Span]:
+    """Makes one span of texts that follow one another."""
+    before: Span | None = None
+    for span in spans:
+        if before and before.text is not None and span.text is not None:
+            before = replace(before, text=before.text + span.text)
+            continue
+        if before:
+            yield before
+        before = span
+    if before:
+        yield before

@@ -51,6 +51,8 @@ class Reason(StrEnum):
     COPIED_TRANSCRIPT = "copied_transcript"
     LEAKED_TEMPLATE = "leaked_template"
     JUDGED_BAD = "judged_bad"
+    # cutting clips into speech and text
+    TOO_SHORT_TO_INTERLEAVE = "too_short_to_interleave"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -112,3 +112,5 @@ class Sample:
     quality: Quality
     source: Source
     response_token_ids: tuple[int, ...] | None = None
+    cut: str | None = None
+    """The policy by which the clip was cut into speech and text; None where all is heard."""

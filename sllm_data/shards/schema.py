@@ -16,7 +16,8 @@ import pyarrow as pa
 SCHEMA_VERSION = 1
 
 HISTORY = {
-    1: "2026-11: first version; candidates: start_s; samples: quality.role_marker; alignments.",
+    1: "2026-11: first version; candidates: start_s; samples: quality.role_marker, "
+    "cut; alignments.",
 }
 
 
@@ -255,7 +256,7 @@ SAMPLES = Table(
     columns=(
         _column("sample_id", _STR, "hash of clips, recipe, kind, task, wording, draw; unique"),
         _column("recipe", _STR, "which system it reproduces"),
-        _column("kind", _STR, "`instruct`"),
+        _column("kind", _STR, "`instruct`, or `interleaved` where speech and text take turns"),
         *_ROW_COLUMNS,
         _column("audio_refs", pa.list_(AUDIO_REF), "the clips it uses"),
         _column("messages", pa.list_(TURN), "the conversation as spans of text and audio"),
@@ -281,6 +282,7 @@ SAMPLES = Table(
         _column("transcript", _STR, "as the corpus has it"),
         _column("transcript_prepared", _STR, "as the backbone was shown it"),
         _column("speech_share", _F32, "share of the transcript's words that are heard"),
+        _column("cut", _STR, "policy by which speech and text take turns", nullable=True),
         _column("speakers", pa.list_(SPEAKER), "one for each clip"),
         _column("generator", GENERATOR, "enough to ask again"),
         _column("quality", QUALITY, "what the filters saw"),

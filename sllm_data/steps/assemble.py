@@ -6,11 +6,30 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sllm_data.assembly import Clip, Provenance, instruct_sample
+from sllm_data.assembly.instruct import (
+    Clip,
+    Content,
+    Provenance,
+    instruct_sample,
+    interleaved,
+    whole,
+)
+from sllm_data.assembly.interleave import UninterleavableError, interleave
+from sllm_data.assembly.pieces import pieces_of
 from sllm_data.filtering.judge import parse_judge
 from sllm_data.filtering.verdicts import judge_response
-from sllm_data.records import Generator, Quality, Rejection, Request, Response, Sample
+from sllm_data.records import (
+    AlignedWord,
+    Generator,
+    Quality,
+    Reason,
+    Rejection,
+    Request,
+    Response,
+    Sample,
+)
 from sllm_data.runners import map_parts
+from sllm_data.seeding import rng_for
 from sllm_data.shards import TABLES, part_name, read_part, write_part
 from sllm_data.steps.answers import answer_to
 from sllm_data.steps.context import planner_of, sources_of
@@ -32,7 +51,9 @@ from sllm_data.steps.rows import (
 
 Row = dict[str, Any]  # Any: values of one of the tables
 
-_CLIP_COLUMNS = ["audio_id", "num_samples", "transcript", "language", "speaker", "source"]
+_CLIP_COLUMNS = [
+    *("audio_id", "sampling_rate", "num_samples", "transcript", "language", "speaker", "source")
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +75,11 @@ def assemble(dataset: Dataset, progress: Progress) -> StepReport:
         name="assemble",
         folders=("rejections/assemble", "samples"),
         identity=expected_identity(dataset, "assemble"),
-        inputs=("ingest", "plan.main", "generate.main", *(("generate.judge",) if judged else ())),
+        inputs=(
+            *("ingest", "plan.main", "generate.main"),
+            *(("generate.judge",) if judged else ()),
+            *(("align",) if dataset.config.interleave.chance > 0 else ()),
+        ),
     )
     numbers = sorted(int(number) for number in dataset.finished("index").extra)
     document = dataset.config.model_dump_json()
@@ -89,6 +114,8 @@ def _assemble_part(job: _Job) -> Records:
         "eval_groups": Counter(),
         "response_tokens": Counter(),
         "verdicts": Counter(),
+        "cuts": Counter(),
+        "heard_ppm": Counter(),
     }
 
     def rows() -> Iterator[Row]:
@@ -102,6 +129,9 @@ def _assemble_part(job: _Job) -> Records:
             counts["eval_groups"][made.eval_group] += 1
             counts["response_tokens"][made.task] += made.num_response_tokens
             counts["verdicts"][made.quality.verdict] += 1
+            if made.cut:
+                counts["cuts"][made.cut] += 1
+                counts["heard_ppm"][made.cut] += round(made.speech_share * 1_000_000)
             yield sample_row(made)
         records.append(write_rejections(root, job.step, job.number, rejections))
 
@@ -123,18 +153,21 @@ def _samples(planner: Planner, number: int) -> Iterator[Sample | Rejection]:
     }
     scores = _judge_scores(planner, number)
     clips: dict[str, Clip] = {}
+    words: dict[str, tuple[AlignedWord, ...]] = {}
     for row in read_part(root / "requests/main" / name).to_pylist():
         request = request_from(row)
         if request.request_id not in responses:
             continue  # generate rejected it, and counted it
         if request.audio_id not in clips:
             clips |= _clips(planner, request.audio_part)
+            words |= _words(planner, request.audio_part)
         answered = responses[request.request_id]
         yield _sample(
             planner,
             (request, row),
             answered,
             clip=clips[request.audio_id],
+            words=words.get(request.audio_id, ()),
             judge_score=scores.get(request.sample_id),
         )
 
@@ -154,6 +187,16 @@ def _clips(planner: Planner, audio_part: int) -> dict[str, Clip]:
     }
 
 
+def _words(planner: Planner, audio_part: int) -> dict[str, tuple[AlignedWord, ...]]:
+    if planner.config.interleave.chance == 0:
+        return {}
+    path = planner.config.output / "alignments" / part_name(audio_part)
+    return {
+        row["audio_id"]: tuple(AlignedWord(**word) for word in row["words"])
+        for row in read_part(path, ["audio_id", "words"]).to_pylist()
+    }
+
+
 def _judge_scores(planner: Planner, number: int) -> dict[str, int | None]:
     if not planner.config.filters.judge:
         return {}
@@ -170,6 +213,7 @@ def _sample(
     answered: Row,
     *,
     clip: Clip,
+    words: Sequence[AlignedWord],
     judge_score: int | None,
 ) -> Sample | Rejection:
     request, row = asked
@@ -183,24 +227,50 @@ def _sample(
         )
         verdict = judge_response(answer, planner.config.filters)
         if verdict.reason is not None:
-            return Rejection(
-                row_id=request.sample_id,
-                audio_id=request.audio_id,
-                step="assemble",
-                reason=verdict.reason,
-                detail=verdict.detail,
-            )
+            return _rejection(request, verdict.reason, verdict.detail)
         quality, language = verdict.quality, verdict.language
     quality = replace(quality, role_marker=planner.finds_role_marker(request))
+    try:
+        content = _content(planner, request, clip, words)
+    except UninterleavableError as error:
+        return _rejection(request, Reason.TOO_SHORT_TO_INTERLEAVE, str(error))
     return instruct_sample(
         request,
         response,
         clip=clip,
+        content=content,
         audio_turn=planner.twin_of(request).audio_turn,
         quality=quality,
         response_language=language,
         provenance=_provenance(planner, request, row, answered),
     )
+
+
+def _rejection(request: Request, reason: Reason, detail: str) -> Rejection:
+    return Rejection(
+        row_id=request.sample_id,
+        audio_id=request.audio_id,
+        step="assemble",
+        reason=reason,
+        detail=detail,
+    )
+
+
+def _content(
+    planner: Planner, request: Request, clip: Clip, words: Sequence[AlignedWord]
+) -> Content:
+    """Cuts the clip if chance says so; all rows of an utterance are cut alike.
+
+    Raises:
+        UninterleavableError: It is too short for that.
+    """
+    config = planner.config.interleave
+    rng = rng_for(planner.config.seed, "interleave", request.audio_id)
+    if not words or rng.random() >= config.chance:
+        return whole(clip)
+    pieces = pieces_of(words, request.transcript_prepared, clip.num_samples)
+    stretches = interleave(pieces, rate=clip.sampling_rate, config=config, rng=rng)
+    return interleaved(pieces, stretches, cut=config.policy)
 
 
 def _count(planner: Planner, response: Response) -> int:

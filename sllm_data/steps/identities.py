@@ -14,11 +14,12 @@ _OF_STEP = {
     "index": ("splits", "tasks", "draw"),
     "plan": ("recipe", "kind", "prompts", "backbone"),
     "generate": (),
-    "assemble": ("filters",),
+    "assemble": ("filters", "interleave"),
 }
 
 _ASIDE = {"align": ("index", ("alignment",))}
-"""Steps that no other reads from: the step that each comes after, and its fields."""
+"""Steps beside the line: the step that each comes after, and its fields. Rows depend on one only
+where clips are cut, which adds its identity to that of `assemble`."""
 
 _FIRST = next(iter(_OF_STEP))
 
@@ -46,4 +47,6 @@ def identities(extensions: Sequence[Document]) -> dict[str, str]:
     for step, (after, fields) in _ASIDE.items():
         own = {name: document[name] for name in fields}
         found[step] = identity_hash(found[after], step, own)
+    if document["interleave"]["chance"] > 0:
+        found["assemble"] = identity_hash(found["assemble"], found["align"])
     return found

@@ -6,6 +6,7 @@ sides word an instruction differently ("this text", "this recording"): that is n
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,13 @@ RULES = (
         name="sample_spans",
         level=2,
         meaning="the last turn is the assistant's, what is supervised in it is the response, and "
-        "no other role is supervised",
+        "no other role is supervised; stretches of one clip stand in order without overlap",
     ),
     Rule(
         name="sample_twin",
         level=2,
         meaning="the text twin has the turns of the spans: the same text where nothing is heard, "
-        "and in `instruct` the transcript as prepared where the clip is",
+        "and in `instruct` and `interleaved` the transcript as prepared where the clip is",
     ),
     Rule(
         name="sample_measures",
@@ -48,6 +49,7 @@ _COLUMNS = (
     "transcript_prepared",
     "quality",
 )
+_KINDS = ("instruct", "interleaved")
 _BATCH_ROWS = 1_000
 _TOLERANCE = 1e-5  # they are stored in 32 bits
 
@@ -128,6 +130,13 @@ def _spans(row: _Row) -> Iterator[_Fault]:
             trained,
             f"what is supervised in the last turn must be the response, {shown(row['response'])}",
         )
+    heard = [span for turn in turns for span in turn["content"] if span["type"] == "audio"]
+    for before, span in pairwise(heard):
+        if span["audio_index"] == before["audio_index"] and (
+            span["start_sample"] < before["start_sample"] + before["num_samples"]
+        ):
+            place = f"sample {span['start_sample']}"
+            yield "messages", place, "must begin where the stretch before it has ended, or later"
     for turn in turns:
         if turn["role"] != "assistant" and any(s["supervised"] for s in turn["content"]):
             yield "messages", turn["role"], "only turns of the assistant may be supervised"
@@ -150,7 +159,7 @@ def _twin(row: _Row) -> Iterator[_Fault]:
         if all(span["type"] == "text" for span in turn["content"]):
             if content != text:
                 yield "text_messages", content, f"turn {place} must be {shown(text)}, by messages"
-        elif row["kind"] == "instruct" and (row["transcript_prepared"] or "") not in content:
+        elif row["kind"] in _KINDS and (row["transcript_prepared"] or "") not in content:
             prepared = shown(row["transcript_prepared"])
             yield "text_messages", content, f"turn {place} must hold the transcript, {prepared}"
 

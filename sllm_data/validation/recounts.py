@@ -55,6 +55,9 @@ _SUMS: Mapping[str, Mapping[str, str]] = {
         "eval_groups": "SELECT eval_group, 1 FROM batch",
         "response_tokens": "SELECT task, num_response_tokens FROM batch",
         "verdicts": "SELECT quality.verdict, 1 FROM batch",
+        "cuts": "SELECT cut, 1 FROM batch WHERE cut IS NOT NULL",
+        "heard_ppm": "SELECT cut, round_even(1000000 * CAST(speech_share AS DOUBLE), 0) "
+        "FROM batch WHERE cut IS NOT NULL",
     },
     "rejections": {"rejections": "SELECT reason, 1 FROM batch"},
 }

@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sllm_data.assembly import Clip, Provenance, instruct_sample
+from sllm_data.assembly.instruct import (
+    Clip,
+    Content,
+    Provenance,
+    instruct_sample,
+    interleaved,
+    whole,
+)
+from sllm_data.assembly.interleave import Stretch
+from sllm_data.assembly.pieces import Piece
 from sllm_data.records import (
     Generator,
     Message,
@@ -22,6 +31,7 @@ from sllm_data.steps.rows import sample_row
 CLIP = Clip(
     audio_id="c/1/en/x",
     audio_part=3,
+    sampling_rate=16_000,
     num_samples=48_000,
     transcript="HELLO THERE",
     language="en",
@@ -48,7 +58,7 @@ PROVENANCE = Provenance(
 )
 
 
-def made(
+def made(  # noqa: PLR0913 - what differs between samples
     before: str = "Repeat:\n",
     after: str = "",
     *,
@@ -56,6 +66,7 @@ def made(
     answer: str = "hello there",
     token_ids: tuple[int, ...] = (5, 6),
     finish_reason: str = "stop",
+    content: Content | None = None,
 ) -> Sample:
     user = Message(role="user", content=f"{before}hello there{after}")
     first = (Message(role="system", content=system),) if system is not None else ()
@@ -95,6 +106,7 @@ def made(
         request,
         response,
         clip=CLIP,
+        content=content or whole(CLIP),
         audio_turn=(before, after),
         quality=Quality(copy_rate=1.0),
         response_language="en",
@@ -160,3 +172,17 @@ def test_a_sample_is_a_row_of_the_table_samples(tmp_path):
     assert stored[1]["text_messages"][0] == {"role": "system", "content": "Be brief."}
     assert stored[0]["generator"]["seed"] == 7
     assert stored[0]["quality"]["copy_rate"] == 1.0
+
+
+def test_an_interleaved_sample_hears_a_part_and_reads_the_rest():
+    pieces = [
+        Piece(text="hello ", num_words=1, start_sample=0, end_sample=20_000, pause_samples=9),
+        Piece(text="there", num_words=1, start_sample=20_000, end_sample=48_000, pause_samples=9),
+    ]
+    stretches = [Stretch(heard=False, first=0, end=1), Stretch(heard=True, first=1, end=2)]
+    sample = made("Repeat:\n", "!", content=interleaved(pieces, stretches, cut="span"))
+    read, heard, after = sample.messages[0].content
+    assert (read.text, after.text) == ("Repeat:\nhello ", "!")
+    assert (heard.start_sample, heard.num_samples) == (20_000, 28_000)
+    assert (sample.kind, sample.cut, sample.speech_share) == ("interleaved", "span", 0.5)
+    assert sample.text_messages[0].content == "Repeat:\nhello there!"

@@ -1,0 +1,122 @@
+"""A run that cuts its clips into speech and text: what the rows hold, and what validate says."""
+
+from pathlib import Path
+
+import pytest
+from steps_datasets import build, digests, rows
+
+from sllm_data.config import resolve
+from sllm_data.errors import ConfigError
+from sllm_data.runners import RunnerConfig
+from sllm_data.shards import read_manifest
+from sllm_data.steps import Progress
+from sllm_data.steps.speak import speak_world
+from sllm_data.testbed.spoken_world import WorldCorpus
+from sllm_data.validation.opening import Options
+from sllm_data.validation.runner import validate
+from sllm_data.words import words
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("world") / "LibriSpeech"
+    corpus = WorldCorpus(hours=0.03, layout="librispeech", seed=6)
+    speak_world(folder, corpus, RunnerConfig(kind="serial"), Progress(None))
+    return folder
+
+
+def configured(world: Path, root: Path, **fields: object):
+    document = {
+        "seed": 1,
+        "output": str(root),
+        "part_size": 8,
+        "corpora": [{"kind": "librispeech", "path": str(world)}],
+        "recipe": "testbed",
+        "backbone": {"engine": "scripted"},
+        "filters": {"wrong_language": False, "copied": False},
+        "runner": {"kind": "serial"},
+        "alignment": {"backend": "files", "files": str(world)},
+        "interleave": {"chance": 1.0, "speech_share": 0.5, "span_words": [3, 6]},
+        "max_rejected_fraction": 1.0,
+    }
+    return resolve(document | fields, where="test")
+
+
+def heard_and_read(sample):
+    spans = [span for turn in sample["messages"] for span in turn["content"]]
+    audio = [span for span in spans if span["type"] == "audio"]
+    text = " ".join(span["text"] for span in spans if span["type"] == "text")
+    return audio, text
+
+
+def test_rows_hear_a_part_and_read_the_rest_and_are_sound(world, tmp_path):
+    root = tmp_path / "d"
+    build(configured(world, root))
+    samples = [row for row in rows(root, "samples") if row["kind"] == "interleaved"]
+    assert len(samples) > 5
+    clips = {row["audio_id"]: row for row in rows(root, "alignments")}
+    for sample in samples:
+        audio, text = heard_and_read(sample)
+        assert audio
+        heard = []
+        for word in clips[sample["audio_refs"][0]["audio_id"]]["words"]:
+            middle = word["start_sample"] + word["num_samples"] // 2
+            inside = [
+                span
+                for span in audio
+                if span["start_sample"] <= middle < span["start_sample"] + span["num_samples"]
+            ]
+            assert len(inside) <= 1
+            heard.append(bool(inside))
+            if not inside:
+                assert "".join(words(word["text"])) in words(text)
+        assert sum(heard) / len(heard) == pytest.approx(sample["speech_share"], abs=1e-5)
+        assert sample["cut"] == "span"
+    report = validate(root, Options(level=3, jobs=1))
+    assert not [outcome.rule.name for outcome in report.outcomes if outcome.count], report
+    manifest = read_manifest(root / "manifest/assemble.json")
+    assert manifest is not None
+    assert manifest.counts["cuts"] == {"span": len(samples)}
+    rejected = rows(root, "rejections/assemble")
+    assert {row["reason"] for row in rejected} <= {"too_short_to_interleave"}
+
+
+def test_all_rows_of_an_utterance_are_cut_alike_and_again_the_same(world, tmp_path):
+    config = {"draw": {"mode": "draw", "multi_task_share": 1.0, "multi_task_count": 3}}
+    for name in ("a", "b"):
+        build(configured(world, tmp_path / name, **config))
+    assert digests(tmp_path / "a") == digests(tmp_path / "b")
+    cuts: dict[str, set[object]] = {}
+    for sample in rows(tmp_path / "a", "samples"):
+        audio, _ = heard_and_read(sample)
+        cut = tuple((span["start_sample"], span["num_samples"]) for span in audio)
+        cuts.setdefault(sample["audio_refs"][0]["audio_id"], set()).add(cut)
+    assert {len(found) for found in cuts.values()} == {1}
+
+
+def test_by_chance_some_rows_stay_whole(world, tmp_path):
+    config = configured(world, tmp_path / "d", interleave={"chance": 0.5, "speech_share": 0.5})
+    build(config)
+    kinds = [row["kind"] for row in rows(tmp_path / "d", "samples")]
+    assert {"instruct", "interleaved"} == set(kinds)
+
+
+def test_another_cut_asks_the_backbone_nothing_anew(world, tmp_path):
+    first = configured(world, tmp_path / "a")
+    build(first)
+    again = configured(
+        world,
+        tmp_path / "b",
+        interleave={"chance": 1.0, "policy": "alternate", "alternate": [3, 3]},
+        reuse=[str(tmp_path / "a")],
+    )
+    build(again)
+    asked = [row for row in rows(tmp_path / "b", "responses") if row["engine"] != "none"]
+    assert asked
+    assert all(row["reused_from"] for row in asked)
+    assert {row["cut"] for row in rows(tmp_path / "b", "samples")} == {"alternate"}
+
+
+def test_cutting_without_word_times_is_refused(world, tmp_path):
+    with pytest.raises(ConfigError, match=r"alignment\.backend must not be none"):
+        configured(world, tmp_path / "d", alignment={"backend": "none"})
