@@ -27,6 +27,7 @@ from sllm_data.files import shipped_folder
 from sllm_data.prompting.lint import lint_pools
 from sllm_data.prompting.pools import Pools, load_pools
 from sllm_data.reporting import as_text, collect_stats
+from sllm_data.reporting.render import chosen_samples, render_samples
 from sllm_data.shards import TABLES
 from sllm_data.shards.schema import as_json as as_table
 from sllm_data.steps import Progress, StepReport, run_all, run_step
@@ -191,6 +192,25 @@ def stats(dataset: Annotated[Path, typer.Argument()], *, as_json: AsJson = False
         _out.print_json(json.dumps(found.as_json()))
     else:
         _out.print(as_text(found), markup=False)
+
+
+@app.command()
+def render(
+    dataset: Annotated[Path, typer.Argument(help="a dataset", show_default=False)],
+    sample_ids: Annotated[
+        list[str] | None, typer.Argument(help="samples, or how their ids begin")
+    ] = None,
+    *,
+    count: Annotated[int, typer.Option(min=1, help="how many, where no id is given")] = 5,
+    kind: Annotated[str | None, typer.Option(help="instruct or interleaved")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--out", help="folder; reports/samples of the dataset")
+    ] = None,
+) -> None:
+    """Writes samples as a page with players and waveforms, and as one WAV each."""
+    ids = sample_ids or list(chosen_samples(dataset, count, kind=kind))
+    for path in render_samples(dataset, ids, output or dataset / "reports/samples"):
+        _out.print(str(path), markup=False, soft_wrap=True)
 
 
 @app.command()

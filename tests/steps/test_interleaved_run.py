@@ -1,12 +1,19 @@
 """A run that cuts its clips into speech and text: what the rows hold, and what validate says."""
 
+import base64
+import io
+import re
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import soundfile
 from steps_datasets import build, digests, rows
 
 from sllm_data.config import resolve
-from sllm_data.errors import ConfigError
+from sllm_data.errors import ConfigError, ShardError
+from sllm_data.reporting.render import chosen_samples, render_samples
 from sllm_data.runners import RunnerConfig
 from sllm_data.shards import read_manifest
 from sllm_data.steps import Progress
@@ -120,3 +127,47 @@ def test_another_cut_asks_the_backbone_nothing_anew(world, tmp_path):
 def test_cutting_without_word_times_is_refused(world, tmp_path):
     with pytest.raises(ConfigError, match=r"alignment\.backend must not be none"):
         configured(world, tmp_path / "d", alignment={"backend": "none"})
+
+
+def test_a_rendered_row_plays_what_it_hears(world, tmp_path):
+    root, out = tmp_path / "d", tmp_path / "page"
+    build(configured(world, root))
+    (sample, *_) = [row for row in rows(root, "samples") if row["kind"] == "interleaved"]
+    page, wav = render_samples(root, [sample["sample_id"][:12]], out)
+    assert (page.name, wav.name) == ("index.html", f"{sample['sample_id']}.wav")
+    audio, _ = heard_and_read(sample)
+    players = re.findall(r'src="data:audio/wav;base64,([^"]+)"', page.read_text())
+    lengths = [soundfile.info(io.BytesIO(base64.b64decode(each))).frames for each in players]
+    assert lengths == [span["num_samples"] for span in audio]
+    pauses = 0.4 * 16_000 * (len(audio) - 1)
+    assert soundfile.info(wav).frames == sum(lengths) + pauses
+    assert page.read_text().count('class="heard"') == len(audio)
+    assert "http" not in re.sub(r'src="[^"]*"', "", page.read_text())
+
+
+def test_text_on_the_page_is_never_markup(world, tmp_path):
+    root = tmp_path / "d"
+    build(configured(world, root, interleave={"chance": 0.0}))
+    (part,) = sorted((root / "samples").glob("part-*.parquet"))[:1]
+    table = pq.read_table(part)
+    written = table.to_pylist()
+    written[0]["transcript"] = "<script>alert(1)</script>"
+    pq.write_table(
+        pa.Table.from_pylist(written, schema=table.schema).replace_schema_metadata(
+            table.schema.metadata
+        ),
+        part,
+    )
+    page, _ = render_samples(root, [written[0]["sample_id"]], tmp_path / "page")
+    assert "<script>" not in page.read_text()
+    assert "&lt;script&gt;" in page.read_text()
+
+
+def test_what_is_not_there_is_told(world, tmp_path):
+    root = tmp_path / "d"
+    build(configured(world, root, interleave={"chance": 0.0}))
+    with pytest.raises(ShardError, match="must hold a sample whose id begins with 'zzz'"):
+        render_samples(root, ["zzz"], tmp_path / "page")
+    with pytest.raises(ShardError, match="samples of kind interleaved, has none"):
+        list(chosen_samples(root, 3, kind="interleaved"))
+    assert len(list(chosen_samples(root, 3, kind="instruct"))) == 3
