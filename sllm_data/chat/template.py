@@ -7,16 +7,20 @@ shipped fallback for base models) and turns every way in which one fails into a 
 import inspect
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jinja2 import TemplateError
+from jinja2 import Environment, TemplateError, nodes
+from jinja2.ext import Extension
+from jinja2.parser import Parser
 
 from sllm_data.chat.skeleton import UnusableTemplateError
 from sllm_data.errors import ModelError
 from sllm_data.files import sha256_of_text, shipped_folder
 from sllm_data.records import Message
 
+_MAX_DEPTH, _MAX_FILTERS = 100, 12  # those in use have 20 levels, and 3 filters in a row
 _FALLBACK = "fallback_chat.j2"
 # Templates are programs: these are what Jinja2's evaluation lets through.
 _FAILURES = (
@@ -76,6 +80,7 @@ class ChatTemplate:
 
     def _apply(self, messages: Sequence[Message], *, tokenize: bool) -> Any:
         turns = [{"role": message.role, "content": message.content} for message in messages]
+        _check_nesting(self._source)
         try:
             return self._tokenizer.apply_chat_template(
                 turns,
@@ -88,6 +93,48 @@ class ChatTemplate:
         except _FAILURES as error:
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise UnusableTemplateError(f"fails ({reason})") from error
+
+
+class _Generation(Extension):
+    """The tag by which transformers marks what the model says."""
+
+    tags = {"generation"}  # noqa: RUF012 - Jinja2's own way
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        """Reads the tag's body, up to its end."""
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+@lru_cache(maxsize=64)
+def _check_nesting(source: str) -> None:
+    """Refuses what would compile for minutes, or fill the memory while it does.
+
+    Jinja2 folds constants as it compiles: a quotation mark that goes through `tojson` again and
+    again doubles each time, and a long row of signs is looked at again for each of them.
+
+    Raises:
+        UnusableTemplateError: The template is nested too deeply, or is no Jinja2.
+    """
+    environment = Environment(extensions=["jinja2.ext.loopcontrols", _Generation])  # noqa: S701
+    try:
+        tree = environment.parse(source)
+    except (RecursionError, *_FAILURES) as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise UnusableTemplateError(f"fails ({reason})") from error
+    level: list[tuple[nodes.Node, int]] = [(tree, 0)]
+    for _ in range(_MAX_DEPTH):
+        level = [
+            (child, filters + isinstance(child, nodes.Filter))
+            for node, filters in level
+            for child in node.iter_child_nodes()
+        ]
+        if any(filters > _MAX_FILTERS for _, filters in level):
+            raise UnusableTemplateError(
+                f"puts a value through more than {_MAX_FILTERS} filters in a row"
+            )
+    if level:
+        raise UnusableTemplateError(f"is nested more than {_MAX_DEPTH} levels deep")
 
 
 def _refuse_date(_format: str) -> NoReturn:

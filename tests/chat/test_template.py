@@ -64,11 +64,24 @@ def test_arguments_reach_the_template_and_its_hash(load):
         ("{{ m.content }}{% if m.content == 1e400 %}{% endif %}", "fails"),
         ("{{ m.content }}{% macro x() %}{{ x() }}{% endmacro %}{{ x() }}", "fails"),
         (r"{{ m.content }}{{ '\ud800' }}", "writes half a surrogate pair"),
+        ("{{ m.content }}{{ 1" + " | tojson" * 200 + " }}", "puts a value through more than 12"),
+        ("{{ m.content }}{{ " + "-" * 250 + "1 }}", "is nested more than 100 levels"),
+        ("{{ m.content }}{{ " + "(" * 5_000 + "1", "fails"),
     ],
 )
 def test_a_template_that_can_not_serve_is_an_error(load, content, complaint):
     with pytest.raises(ModelError, match=f"its chat template ({complaint})"):
         load(_turns(content))
+
+
+def test_the_tag_of_what_the_model_says_is_known(load):
+    plain = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>"
+    tagged = plain.replace(
+        "{{ m.content }}",
+        "{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}"
+        "{% else %}{{ m.content }}{% endif %}",
+    )
+    assert load(tagged).encode([_USER]) == load(plain).encode([_USER])
 
 
 def test_a_template_whose_date_is_set_serves(load):
