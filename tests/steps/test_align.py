@@ -12,43 +12,22 @@ import yaml
 from steps_datasets import build, digests, rows
 
 from sllm_data.config import resolve
-from sllm_data.errors import CorpusError, ModelError, RejectedError
-from sllm_data.runners import RunnerConfig
+from sllm_data.errors import ConfigError, CorpusError, ModelError, RejectedError
 from sllm_data.shards import read_manifest
 from sllm_data.steps import Progress, run_step
-from sllm_data.steps.speak import speak_world
-from sllm_data.testbed.spoken_world import WorldCorpus
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory) -> Path:
-    """A small spoken world in LibriSpeech's layout, with the true word times beside it."""
-    folder = tmp_path_factory.mktemp("world") / "LibriSpeech"
-    corpus = WorldCorpus(hours=0.03, layout="librispeech", seed=4)
-    speak_world(folder, corpus, RunnerConfig(kind="serial"), Progress(None))
-    return folder
+@pytest.fixture
+def aligned(world_document):
+    """Runs a dataset up to its word times."""
 
+    def make(root: Path, **alignment: object) -> Path:
+        config = resolve(world_document(root, alignment=alignment), where="test")
+        for step in ("candidates", "ingest", "index", "align"):
+            run_step(config, step, Progress(None))
+        return root
 
-def document(world: Path, root: Path, **alignment: object) -> dict[str, object]:
-    return {
-        "seed": 1,
-        "output": str(root),
-        "part_size": 8,
-        "corpora": [{"kind": "librispeech", "path": str(world)}],
-        "recipe": "testbed",
-        "backbone": {"engine": "scripted"},
-        "filters": {"wrong_language": False, "copied": False},
-        "runner": {"kind": "serial"},
-        "alignment": alignment,
-        "max_rejected_fraction": 1.0,
-    }
-
-
-def aligned(world: Path, root: Path, **alignment: object) -> Path:
-    config = resolve(document(world, root, **alignment), where="test")
-    for step in ("candidates", "ingest", "index", "align"):
-        run_step(config, step, Progress(None))
-    return root
+    return make
 
 
 def true_ends(world: Path, name: str) -> list[tuple[str, float]]:
@@ -61,8 +40,8 @@ def true_ends(world: Path, name: str) -> list[tuple[str, float]]:
     raise LookupError(name)
 
 
-def test_imported_times_are_those_of_the_files(world, tmp_path):
-    root = aligned(world, tmp_path / "d", backend="files", files=str(world))
+def test_imported_times_are_those_of_the_files(world, aligned, tmp_path):
+    root = aligned(tmp_path / "d", backend="files", files=str(world))
     audio = {row["audio_id"]: row for row in rows(root, "audio", ["audio_id", "transcript"])}
     found = rows(root, "alignments")
     assert len(found) == len(audio) > 10
@@ -79,18 +58,18 @@ def test_imported_times_are_those_of_the_files(world, tmp_path):
     assert manifest.counts["aligned_splits"] == manifest.counts["eligible_splits"]
 
 
-def test_what_the_files_lack_pocketsphinx_finds(world, tmp_path):
+def test_what_the_files_lack_pocketsphinx_finds(world, aligned, tmp_path):
     some = tmp_path / "some"
     for path in sorted(world.rglob("*.alignment.txt"))[:1]:
         some.mkdir()
         (some / path.name).write_bytes(path.read_bytes())
-    root = aligned(
-        world, tmp_path / "d", backend="auto", files=str(some), min_aligned_fraction=0.0
-    )
+    root = aligned(tmp_path / "d", backend="auto", files=str(some), min_aligned_fraction=0.0)
     assert {row["backend"] for row in rows(root, "alignments")} == {"files", "pocketsphinx"}
 
 
-def test_a_split_of_which_too_little_aligns_fails_and_a_lower_bound_goes_on(world, tmp_path):
+def test_a_split_of_which_too_little_aligns_fails_unless_the_bound_is_lower(
+    world, aligned, tmp_path
+):
     some = tmp_path / "some.alignment.txt"
     lines = [
         line
@@ -100,19 +79,21 @@ def test_a_split_of_which_too_little_aligns_fails_and_a_lower_bound_goes_on(worl
     some.write_text("".join(lines[::2]))
     alignment = {"backend": "files", "files": str(some)}
     with pytest.raises(RejectedError, match=r"of the split \w+, fewer than .* 0\.95 asks for"):
-        aligned(world, tmp_path / "d", **alignment)
+        aligned(tmp_path / "d", **alignment)
     before = digests(tmp_path / "d")
-    root = aligned(world, tmp_path / "d", **alignment, min_aligned_fraction=0.0)
+    root = aligned(tmp_path / "d", **alignment, min_aligned_fraction=0.0)
     assert {file: hashed for file, hashed in digests(root).items() if file in before} == before
     rejected = rows(root, "rejections/align")
     assert {row["reason"] for row in rejected} == {"not_aligned"}
     assert len(rejected) + len(rows(root, "alignments")) == len(rows(root, "audio", ["audio_id"]))
 
 
-def test_a_language_that_nobody_knows_is_counted_and_not_rejected(spoken, tmp_path):
+def test_a_language_that_nobody_knows_is_counted_not_rejected(spoken, world_document, tmp_path):
     corpus = {"kind": "common_voice", "path": str(spoken / "cv-corpus-test"), "version": "test"}
-    given = document(spoken, tmp_path / "d", backend="auto", min_aligned_fraction=0.0)
-    config = resolve(given | {"corpora": [corpus], "recipe": "self_powered"}, where="test")
+    fields = {"corpora": [corpus], "recipe": "self_powered"}
+    alignment = {"backend": "auto", "min_aligned_fraction": 0.0}
+    given = world_document(tmp_path / "d", alignment=alignment, **fields)
+    config = resolve(given, where="test")
     for step in ("candidates", "ingest", "index", "align"):
         run_step(config, step, Progress(None))
     manifest = read_manifest(config.output / "manifest/align.json")
@@ -124,23 +105,21 @@ def test_a_language_that_nobody_knows_is_counted_and_not_rejected(spoken, tmp_pa
     assert len(done) == languages.count("en")
 
 
-def test_other_steps_do_not_depend_on_word_times(world, tmp_path):
+def test_other_steps_do_not_depend_on_word_times(world, world_document, tmp_path):
     """So they can be asked for later, and asked for again from somebody else."""
-    plain = resolve(document(world, tmp_path / "d"), where="test")
+    plain = resolve(world_document(tmp_path / "d"), where="test")
     build(plain)
     before = digests(tmp_path / "d")
     assert not (tmp_path / "d/alignments").exists()
     files = {"backend": "files", "files": str(world)}
-    build(resolve(document(world, tmp_path / "d", **files), where="test"))
+    build(resolve(world_document(tmp_path / "d", alignment=files), where="test"))
     after = digests(tmp_path / "d")
     assert {file: after[file] for file in before} == before
     assert rows(tmp_path / "d", "alignments")
 
 
-def test_a_run_without_aligner_has_no_such_step(world, tmp_path):
-    from sllm_data.errors import ConfigError
-
-    config = resolve(document(world, tmp_path / "d"), where="test")
+def test_a_run_without_aligner_has_no_such_step(world_document, tmp_path):
+    config = resolve(world_document(tmp_path / "d"), where="test")
     with pytest.raises(ConfigError, match="step must be one of"):
         run_step(config, "align", Progress(None))
 
@@ -152,17 +131,20 @@ def test_a_run_without_aligner_has_no_such_step(world, tmp_path):
         ({"backend": "ctc", "ctc_model": "nowhere"}, ModelError, "AutoModelForCTC"),
     ],
 )
-def test_what_is_missing_is_told_before_any_work(world, tmp_path, alignment, error, says):
-    config = resolve(document(world, tmp_path / "d", **alignment), where="test")
+def test_what_is_missing_is_told_before_any_work(world_document, tmp_path, alignment, error, says):
+    config = resolve(world_document(tmp_path / "d", alignment=alignment), where="test")
     with pytest.raises(error, match=says):
         build(config)
     assert not (tmp_path / "d/audio").exists()
 
 
-def test_a_killed_alignment_goes_on_and_ends_as_one_that_was_not(world, tmp_path):
+def test_a_killed_alignment_goes_on_and_ends_as_one_that_was_not(world_document, tmp_path):
     for name in ("once", "killed"):
-        given = document(world, tmp_path / name, backend="pocketsphinx", min_aligned_fraction=0.0)
-        given["runner"] = {"kind": "processes", "workers": 2}
+        given = world_document(
+            tmp_path / name,
+            alignment={"backend": "pocketsphinx", "min_aligned_fraction": 0.0},
+            runner={"kind": "processes", "workers": 2},
+        )
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(given))
     command = [sys.executable, "-m", "sllm_data.cli", "run"]
     subprocess.run([*command, tmp_path / "once.yaml"], check=True, capture_output=True)

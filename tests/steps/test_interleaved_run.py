@@ -11,42 +11,27 @@ import pytest
 import soundfile
 from steps_datasets import build, digests, rows
 
-from sllm_data.config import resolve
+from sllm_data.config import RunConfig, resolve
 from sllm_data.errors import ConfigError, ShardError
 from sllm_data.reporting.render import chosen_samples, render_samples
-from sllm_data.runners import RunnerConfig
 from sllm_data.shards import read_manifest
-from sllm_data.steps import Progress
-from sllm_data.steps.speak import speak_world
-from sllm_data.testbed.spoken_world import WorldCorpus
 from sllm_data.validation.opening import Options
 from sllm_data.validation.runner import validate
 from sllm_data.words import words
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("world") / "LibriSpeech"
-    corpus = WorldCorpus(hours=0.03, layout="librispeech", seed=6)
-    speak_world(folder, corpus, RunnerConfig(kind="serial"), Progress(None))
-    return folder
+@pytest.fixture
+def configured(world, world_document):
+    """Makes a configuration that cuts every clip; arguments override fields."""
 
+    def make(root: Path, **fields: object) -> RunConfig:
+        cut = {
+            "alignment": {"backend": "files", "files": str(world)},
+            "interleave": {"chance": 1.0, "speech_share": 0.5, "span_words": [3, 6]},
+        }
+        return resolve(world_document(root, **cut | fields), where="test")
 
-def configured(world: Path, root: Path, **fields: object):
-    document = {
-        "seed": 1,
-        "output": str(root),
-        "part_size": 8,
-        "corpora": [{"kind": "librispeech", "path": str(world)}],
-        "recipe": "testbed",
-        "backbone": {"engine": "scripted"},
-        "filters": {"wrong_language": False, "copied": False},
-        "runner": {"kind": "serial"},
-        "alignment": {"backend": "files", "files": str(world)},
-        "interleave": {"chance": 1.0, "speech_share": 0.5, "span_words": [3, 6]},
-        "max_rejected_fraction": 1.0,
-    }
-    return resolve(document | fields, where="test")
+    return make
 
 
 def heard_and_read(sample):
@@ -56,9 +41,9 @@ def heard_and_read(sample):
     return audio, text
 
 
-def test_rows_hear_a_part_and_read_the_rest_and_are_sound(world, tmp_path):
+def test_rows_hear_a_part_and_read_the_rest_and_are_sound(configured, tmp_path):
     root = tmp_path / "d"
-    build(configured(world, root))
+    build(configured(root))
     samples = [row for row in rows(root, "samples") if row["kind"] == "interleaved"]
     assert len(samples) > 5
     clips = {row["audio_id"]: row for row in rows(root, "alignments")}
@@ -88,10 +73,10 @@ def test_rows_hear_a_part_and_read_the_rest_and_are_sound(world, tmp_path):
     assert {row["reason"] for row in rejected} <= {"too_short_to_interleave"}
 
 
-def test_all_rows_of_an_utterance_are_cut_alike_and_again_the_same(world, tmp_path):
+def test_all_rows_of_an_utterance_are_cut_alike_and_again_the_same(configured, tmp_path):
     config = {"draw": {"mode": "draw", "multi_task_share": 1.0, "multi_task_count": 3}}
     for name in ("a", "b"):
-        build(configured(world, tmp_path / name, **config))
+        build(configured(tmp_path / name, **config))
     assert digests(tmp_path / "a") == digests(tmp_path / "b")
     cuts: dict[str, set[object]] = {}
     for sample in rows(tmp_path / "a", "samples"):
@@ -101,18 +86,17 @@ def test_all_rows_of_an_utterance_are_cut_alike_and_again_the_same(world, tmp_pa
     assert {len(found) for found in cuts.values()} == {1}
 
 
-def test_by_chance_some_rows_stay_whole(world, tmp_path):
-    config = configured(world, tmp_path / "d", interleave={"chance": 0.5, "speech_share": 0.5})
+def test_by_chance_some_rows_stay_whole(configured, tmp_path):
+    config = configured(tmp_path / "d", interleave={"chance": 0.5, "speech_share": 0.5})
     build(config)
     kinds = [row["kind"] for row in rows(tmp_path / "d", "samples")]
     assert {"instruct", "interleaved"} == set(kinds)
 
 
-def test_another_cut_asks_the_backbone_nothing_anew(world, tmp_path):
-    first = configured(world, tmp_path / "a")
+def test_another_cut_asks_the_backbone_nothing_anew(configured, tmp_path):
+    first = configured(tmp_path / "a")
     build(first)
     again = configured(
-        world,
         tmp_path / "b",
         interleave={"chance": 1.0, "policy": "alternate", "alternate": [3, 3]},
         reuse=[str(tmp_path / "a")],
@@ -124,14 +108,14 @@ def test_another_cut_asks_the_backbone_nothing_anew(world, tmp_path):
     assert {row["cut"] for row in rows(tmp_path / "b", "samples")} == {"alternate"}
 
 
-def test_cutting_without_word_times_is_refused(world, tmp_path):
+def test_cutting_without_word_times_is_refused(configured, tmp_path):
     with pytest.raises(ConfigError, match=r"alignment\.backend must not be none"):
-        configured(world, tmp_path / "d", alignment={"backend": "none"})
+        configured(tmp_path / "d", alignment={"backend": "none"})
 
 
-def test_a_rendered_row_plays_what_it_hears(world, tmp_path):
+def test_a_rendered_row_plays_what_it_hears(configured, tmp_path):
     root, out = tmp_path / "d", tmp_path / "page"
-    build(configured(world, root))
+    build(configured(root))
     (sample, *_) = [row for row in rows(root, "samples") if row["kind"] == "interleaved"]
     page, wav = render_samples(root, [sample["sample_id"][:12]], out)
     assert (page.name, wav.name) == ("index.html", f"{sample['sample_id']}.wav")
@@ -145,9 +129,9 @@ def test_a_rendered_row_plays_what_it_hears(world, tmp_path):
     assert "http" not in re.sub(r'src="[^"]*"', "", page.read_text())
 
 
-def test_text_on_the_page_is_never_markup(world, tmp_path):
+def test_text_on_the_page_is_never_markup(configured, tmp_path):
     root = tmp_path / "d"
-    build(configured(world, root, interleave={"chance": 0.0}))
+    build(configured(root, interleave={"chance": 0.0}))
     (part,) = sorted((root / "samples").glob("part-*.parquet"))[:1]
     table = pq.read_table(part)
     written = table.to_pylist()
@@ -163,9 +147,9 @@ def test_text_on_the_page_is_never_markup(world, tmp_path):
     assert "&lt;script&gt;" in page.read_text()
 
 
-def test_what_is_not_there_is_told(world, tmp_path):
+def test_what_is_not_there_is_told(configured, tmp_path):
     root = tmp_path / "d"
-    build(configured(world, root, interleave={"chance": 0.0}))
+    build(configured(root, interleave={"chance": 0.0}))
     with pytest.raises(ShardError, match="must hold a sample whose id begins with 'zzz'"):
         render_samples(root, ["zzz"], tmp_path / "page")
     with pytest.raises(ShardError, match="samples of kind interleaved, has none"):
