@@ -15,16 +15,19 @@ MEMORY_LIMIT = "256MB"
 """What DuckDB may hold of any number of rows; the rest goes to disk."""
 
 
-def connect(spill: Path | None, *, threads: int | None = None) -> duckdb.DuckDBPyConnection:
-    """Opens a database in memory that holds MEMORY_LIMIT.
+def connect(
+    spill: Path | None, *, threads: int | None = None, memory_limit: str = MEMORY_LIMIT
+) -> duckdb.DuckDBPyConnection:
+    """Opens a database in memory.
 
     Args:
         spill: The folder for what does not fit, made when it is needed; None where all that is
             looked at is in memory already.
         threads: How many; where absent, one per core.
+        memory_limit: What it may hold: `256MB`.
     """
     database = duckdb.connect()
-    database.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
+    database.execute(f"SET memory_limit = '{memory_limit}'")
     # its default is a folder where the process was started
     database.execute(f"SET temp_directory = {quoted(spill or '')}")
     database.execute("SET preserve_insertion_order = false")
@@ -36,10 +39,10 @@ def connect(spill: Path | None, *, threads: int | None = None) -> duckdb.DuckDBP
 
 @contextmanager
 def opened(
-    spill: Path | None, *, threads: int | None = None
+    spill: Path | None, *, threads: int | None = None, memory_limit: str = MEMORY_LIMIT
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """Does the same for the length of a block; what its threads still do then is ended."""
-    with connect(spill, threads=threads) as database:
+    with connect(spill, threads=threads, memory_limit=memory_limit) as database:
         try:
             yield database
         except BaseException:

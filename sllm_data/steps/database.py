@@ -8,14 +8,16 @@ import duckdb
 
 from sllm_data.errors import OutputError, ShardError
 from sllm_data.files import writing
-from sllm_data.shards.database import interruptible, opened
+from sllm_data.shards.database import MEMORY_LIMIT, interruptible, opened
 
 _OF_THE_MACHINE = (duckdb.IOException, duckdb.OutOfMemoryException)
 _BUGS = (duckdb.ParserException, duckdb.CatalogException, duckdb.InternalException)
 
 
 @contextmanager
-def open_database(work: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def open_database(
+    work: Path, *, memory_limit: str = MEMORY_LIMIT
+) -> Iterator[duckdb.DuckDBPyConnection]:
     """Opens a database that spills into the folder `work` what does not fit in its memory.
 
     Raises:
@@ -25,7 +27,7 @@ def open_database(work: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     with writing(work):
         work.mkdir(parents=True, exist_ok=True)  # DuckDB makes one folder, not the one above it
     try:
-        with opened(work / "spill") as database, _told(work):
+        with opened(work / "spill", memory_limit=memory_limit) as database, _told(work):
             yield database
     finally:
         with suppress(OSError):  # another step's files are in it

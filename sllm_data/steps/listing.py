@@ -45,6 +45,7 @@ LISTED = Table(
     ),
 )
 
+_MEMORY_LIMIT = "128MB"  # the tokenizer, which is tried before, is in memory as well
 _COLUMNS = ", ".join(TABLES["candidates"].names())
 _BATCH_ROWS = 10_000
 
@@ -103,7 +104,7 @@ class _Listing:
         with (
             writing(self._rejected),
             self._rejected.open("w", encoding="utf-8") as sink,
-            open_database(work) as database,
+            open_database(work, memory_limit=_MEMORY_LIMIT) as database,
         ):
             write_part(
                 self._dataset.root,
