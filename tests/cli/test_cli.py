@@ -84,7 +84,7 @@ def test_stats_are_given_as_json_too(run_yaml):
         ("sede=2", "sede is not a known key; did you mean 'seed'?"),
         ("part_size=0", "part_size: must be greater than or equal to 1, got 0"),
         ("corpora.0.path=/nonexistent", "/nonexistent"),
-        ("recipe=unknown", "recipe must be one of self_powered"),
+        ("recipe=unknown", "recipe must be one of behaviour_imitation, "),
         ("nonsense", "--set must be name=value, got 'nonsense'"),
     ],
 )

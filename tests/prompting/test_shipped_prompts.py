@@ -16,6 +16,7 @@ POOLS = load_pools([shipped_folder("instruction_pools")])
 TASKS = (
     *("continuation", "intent", "keywords", "repetition"),
     *("sentiment", "summary", "transcription", "translation"),
+    *("entities", "formality", "ordering", "reply", "rewriting", "title"),
 )
 TEMPLATES = {
     "instruction_first": "task",
