@@ -102,6 +102,13 @@ class RunConfig(BaseModel):
     )
 
     @property
+    def cuts_clips(self) -> bool:
+        """Whether any row may be cut into speech and text."""
+        return self.interleave.chance > 0 or any(
+            task.weight > 0 and task.supervision != "answer" for task in self.tasks.values()
+        )
+
+    @property
     def recipe_name(self) -> str:
         """The recipe's name, also where it was given as a path."""
         return Path(self.recipe).stem if self.recipe.endswith((".yaml", ".yml")) else self.recipe
@@ -139,9 +146,10 @@ class RunConfig(BaseModel):
     def _train_has_tasks(self) -> Self:
         if all(task.held_out or task.weight == 0 for task in self.tasks.values()):
             raise ValueError("at least one task with a weight must not be held out")
-        if self.interleave.chance > 0 and self.alignment.backend == "none":
+        if self.cuts_clips and self.alignment.backend == "none":
             raise ValueError(
-                "interleave.chance above 0 needs word times: alignment.backend must not be none"
+                "cutting clips (interleave.chance, or supervision repeat or next of a task) needs "
+                "word times: alignment.backend must not be none"
             )
         asked = sum(task.weight > 0 for task in self.tasks.values())
         if self.draw.mode == "quota" and asked > MAX_TASKS:

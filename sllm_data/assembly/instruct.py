@@ -7,7 +7,7 @@ the same answer. Only the answer is supervised.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from sllm_data.assembly.interleave import Stretch, speech_share
+from sllm_data.assembly.interleave import Stretch, UninterleavableError, speech_share
 from sllm_data.assembly.pieces import Piece
 from sllm_data.records import (
     Generator,
@@ -87,12 +87,89 @@ def _span(pieces: Sequence[Piece], *, heard: bool) -> Span:
     )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exchange:
+    """A conversation about stretches: the user turn is speech, the answer its text or the next."""
+
+    turns: tuple[Turn, ...]
+    text_messages: tuple[Message, ...]
+    response: str
+    """The last answer."""
+    cut: str
+    """Policy and pattern: `span/repeat`."""
+    speech_share: float
+
+
+def exchange(
+    content: Content,
+    pieces: Sequence[Piece],
+    stretches: Sequence[Stretch],
+    *,
+    turn: tuple[str, str],
+    text_turn: tuple[str, str],
+    pattern: str,
+) -> Exchange:
+    """Lets each stretch of speech be answered; the loss is on text alone.
+
+    `repeat` answers with the stretch's own text, `next` with the text that follows it (Voxtral,
+    arXiv 2507.13264). Text in front of a stretch is read with it. What comes behind the last
+    answer is left out.
+
+    Args:
+        content: Of the same stretches.
+        pieces: Of the utterance.
+        stretches: Speech and text by turns.
+        turn: The user turn of the audio side, before and after the content: around the first.
+        text_turn: The same of the text side.
+        pattern: repeat or next.
+
+    Raises:
+        UninterleavableError: No stretch has an answer.
+    """
+    turns: list[Turn] = []
+    twin: list[Message] = []
+    spans, read = list(_text(turn[0])), text_turn[0]
+    texts = ["".join(piece.text for piece in pieces[each.first : each.end]) for each in stretches]
+    position = 0
+    while position < len(stretches):
+        spans.append(content.spans[position])
+        read += texts[position]
+        answered = position + (pattern == "next")
+        if stretches[position].heard and answered < len(stretches):
+            spans += _text("" if turns else turn[1])
+            read += "" if turns else text_turn[1]
+            answer = texts[answered].strip()
+            turns += [
+                Turn(role="user", content=tuple(_joined(spans))),
+                Turn(
+                    role="assistant",
+                    content=(Span(type="text", text=answer, supervised=True),),
+                ),
+            ]
+            twin += [
+                Message(role="user", content=read),
+                Message(role="assistant", content=answer),
+            ]
+            spans, read = [], ""
+            position = answered
+        position += 1
+    if not turns:
+        raise UninterleavableError("a stretch of speech must have text behind it, has none")
+    return Exchange(
+        turns=tuple(turns),
+        text_messages=tuple(twin),
+        response=twin[-1].content,
+        cut=f"{content.cut}/{pattern}",
+        speech_share=content.speech_share,
+    )
+
+
 def instruct_sample(  # noqa: PLR0913 - the values that meet in a row
     request: Request,
     response: Response,
     *,
     clip: Clip,
-    content: Content,
+    content: Content | Exchange,
     audio_turn: tuple[str, str],
     quality: Quality,
     response_language: str,
@@ -110,15 +187,20 @@ def instruct_sample(  # noqa: PLR0913 - the values that meet in a row
         response_language: Of the answer.
         provenance: Where it all came from.
     """
-    spans = tuple(_joined((*_text(audio_turn[0]), *content.spans, *_text(audio_turn[1]))))
     system = tuple(
         Turn(role=m.role, content=(Span(type="text", text=m.content),))
         for m in request.messages
         if m.role == "system"
     )
-    answer = Turn(
-        role="assistant", content=(Span(type="text", text=response.text, supervised=True),)
-    )
+    if isinstance(content, Exchange):
+        turns, twin, answer = content.turns, content.text_messages, content.response
+        read = tuple(m for m in request.messages if m.role == "system")
+    else:
+        answer, read = response.text, request.messages
+        spans = tuple(_joined((*_text(audio_turn[0]), *content.spans, *_text(audio_turn[1]))))
+        trained = Span(type="text", text=answer, supervised=True)
+        turns = (Turn(role="user", content=spans), Turn(role="assistant", content=(trained,)))
+        twin = (Message(role="assistant", content=answer),)
     return Sample(
         sample_id=request.sample_id,
         recipe=provenance.recipe,
@@ -127,9 +209,9 @@ def instruct_sample(  # noqa: PLR0913 - the values that meet in a row
         task_params=request.task_params,
         variant=request.variant,
         audio_refs=((clip.audio_part, clip.audio_id),),
-        messages=(*system, Turn(role="user", content=spans), answer),
-        text_messages=(*request.messages, Message(role="assistant", content=response.text)),
-        response=response.text,
+        messages=(*system, *turns),
+        text_messages=(*read, *twin),
+        response=answer,
         response_token_ids=response.token_ids or None,
         response_language=response_language,
         num_response_tokens=response.num_response_tokens,

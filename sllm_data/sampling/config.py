@@ -23,6 +23,13 @@ class TaskConfig(BaseModel):
         description="generated: the backbone answers; transcript: the transcript is the answer",
         json_schema_extra=_IDENTITY,
     )
+    supervision: Literal["answer", "repeat", "next"] = Field(
+        "answer",
+        description="answer: to all that is said; repeat: after each stretch of speech its own "
+        "text is trained; next: the text that follows it. The last two cut every clip, and need "
+        "target: transcript",
+        json_schema_extra=_IDENTITY,
+    )
     max_tokens: int = Field(
         160, ge=1, description="longest answer, in tokens", json_schema_extra=_IDENTITY
     )
@@ -66,6 +73,8 @@ class TaskConfig(BaseModel):
     def _languages_fit(self) -> Self:
         if self.response_language == "to" and not self.to:
             raise ValueError("response_language 'to' needs at least one language in `to`")
+        if self.supervision != "answer" and self.target != "transcript":
+            raise ValueError(f"supervision '{self.supervision}' needs target: transcript")
         return self
 
 

@@ -9,7 +9,9 @@ from typing import Any
 from sllm_data.assembly.instruct import (
     Clip,
     Content,
+    Exchange,
     Provenance,
+    exchange,
     instruct_sample,
     interleaved,
     whole,
@@ -25,7 +27,6 @@ from sllm_data.records import (
     Reason,
     Rejection,
     Request,
-    Response,
     Sample,
 )
 from sllm_data.runners import map_parts
@@ -78,7 +79,7 @@ def assemble(dataset: Dataset, progress: Progress) -> StepReport:
         inputs=(
             *("ingest", "plan.main", "generate.main"),
             *(("generate.judge",) if judged else ()),
-            *(("align",) if dataset.config.interleave.chance > 0 else ()),
+            *(("align",) if dataset.config.cuts_clips else ()),
         ),
     )
     numbers = sorted(int(number) for number in dataset.finished("index").extra)
@@ -188,7 +189,7 @@ def _clips(planner: Planner, audio_part: int) -> dict[str, Clip]:
 
 
 def _words(planner: Planner, audio_part: int) -> dict[str, tuple[AlignedWord, ...]]:
-    if planner.config.interleave.chance == 0:
+    if not planner.config.cuts_clips:
         return {}
     path = planner.config.output / "alignments" / part_name(audio_part)
     return {
@@ -218,9 +219,14 @@ def _sample(
 ) -> Sample | Rejection:
     request, row = asked
     response = response_from(answered)
+    try:
+        content = _content(planner, request, clip, words)
+    except UninterleavableError as error:
+        return _rejection(request, Reason.TOO_SHORT_TO_INTERLEAVE, str(error))
     if request.target == "transcript":
         quality, language = Quality(), clip.language
-        response = replace(response, num_response_tokens=_count(planner, response))
+        said = content.response if isinstance(content, Exchange) else response.text
+        response = replace(response, num_response_tokens=_count(planner, said))
     else:
         answer = answer_to(
             request, response, planner=planner, judge_score=judge_score, language=clip.language
@@ -230,10 +236,6 @@ def _sample(
             return _rejection(request, verdict.reason, verdict.detail)
         quality, language = verdict.quality, verdict.language
     quality = replace(quality, role_marker=planner.finds_role_marker(request))
-    try:
-        content = _content(planner, request, clip, words)
-    except UninterleavableError as error:
-        return _rejection(request, Reason.TOO_SHORT_TO_INTERLEAVE, str(error))
     return instruct_sample(
         request,
         response,
@@ -258,7 +260,7 @@ def _rejection(request: Request, reason: Reason, detail: str) -> Rejection:
 
 def _content(
     planner: Planner, request: Request, clip: Clip, words: Sequence[AlignedWord]
-) -> Content:
+) -> Content | Exchange:
     """Cuts the clip if chance says so; all rows of an utterance are cut alike.
 
     Raises:
@@ -266,18 +268,34 @@ def _content(
     """
     config = planner.config.interleave
     rng = rng_for(planner.config.seed, "interleave", request.audio_id)
-    if not words or rng.random() >= config.chance:
+    supervision = planner.config.tasks[request.task].supervision
+    is_drawn = rng.random() < config.chance
+    if supervision == "answer" and not (words and is_drawn):
         return whole(clip)
+    if not words:
+        raise UninterleavableError("its words must be aligned, they are not")
     pieces = pieces_of(words, request.transcript_prepared, clip.num_samples)
     stretches = interleave(pieces, rate=clip.sampling_rate, config=config, rng=rng)
-    return interleaved(pieces, stretches, cut=config.policy)
+    content = interleaved(pieces, stretches, cut=config.policy)
+    if supervision == "answer":
+        return content
+    twin = planner.twin_of(request)
+    before, _, after = twin.text_messages[-1].content.partition(request.transcript_prepared)
+    return exchange(
+        content,
+        pieces,
+        stretches,
+        turn=twin.audio_turn,
+        text_turn=(before, after),
+        pattern=supervision,
+    )
 
 
-def _count(planner: Planner, response: Response) -> int:
+def _count(planner: Planner, text: str) -> int:
     renderer = planner.backbone.renderer
     if renderer is None:
-        return len(response.text.split())
-    return renderer.count_tokens([response.text])[0]
+        return len(text.split())
+    return renderer.count_tokens([text])[0]
 
 
 def _provenance(planner: Planner, request: Request, row: Row, answered: Row) -> Provenance:

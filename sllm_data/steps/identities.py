@@ -47,6 +47,8 @@ def identities(extensions: Sequence[Document]) -> dict[str, str]:
     for step, (after, fields) in _ASIDE.items():
         own = {name: document[name] for name in fields}
         found[step] = identity_hash(found[after], step, own)
-    if document["interleave"]["chance"] > 0:
+    if document["interleave"]["chance"] > 0 or any(
+        task["supervision"] != "answer" for task in document["tasks"].values()
+    ):
         found["assemble"] = identity_hash(found["assemble"], found["align"])
     return found

@@ -7,12 +7,14 @@ from hypothesis import strategies as st
 from sllm_data.assembly.instruct import (
     Clip,
     Content,
+    Exchange,
     Provenance,
+    exchange,
     instruct_sample,
     interleaved,
     whole,
 )
-from sllm_data.assembly.interleave import Stretch
+from sllm_data.assembly.interleave import Stretch, UninterleavableError
 from sllm_data.assembly.pieces import Piece
 from sllm_data.records import (
     Generator,
@@ -186,3 +188,77 @@ def test_an_interleaved_sample_hears_a_part_and_reads_the_rest():
     assert (heard.start_sample, heard.num_samples) == (20_000, 28_000)
     assert (sample.kind, sample.cut, sample.speech_share) == ("interleaved", "span", 0.5)
     assert sample.text_messages[0].content == "Repeat:\nhello there!"
+
+
+def pieces_of_words(count: int) -> list[Piece]:
+    return [
+        Piece(
+            text=f"w{number} ",
+            num_words=1,
+            start_sample=number * 4_000,
+            end_sample=(number + 1) * 4_000,
+            pause_samples=0,
+        )
+        for number in range(count)
+    ]
+
+
+def exchanged(pattern: str, *heard: bool) -> Exchange:
+    pieces = pieces_of_words(2 * len(heard))
+    stretches = [Stretch(heard=each, first=2 * k, end=2 * k + 2) for k, each in enumerate(heard)]
+    return exchange(
+        interleaved(pieces, stretches, cut="span"),
+        pieces,
+        stretches,
+        turn=("Say it:\n", "!"),
+        text_turn=("Read it:\n", "?"),
+        pattern=pattern,
+    )
+
+
+def shown(made_of: Exchange) -> list[tuple[str, ...]]:
+    """Each turn as texts, and the starts of what is heard."""
+    return [
+        tuple(s.text if s.type == "text" else f"@{s.start_sample}" for s in turn.content)
+        for turn in made_of.turns
+    ]
+
+
+def test_repeat_answers_each_stretch_by_its_own_text():
+    made_of = exchanged("repeat", False, True, False, True, False)
+    assert shown(made_of) == [
+        ("Say it:\nw0 w1 ", "@8000", "!"),
+        ("w2 w3",),
+        ("w4 w5 ", "@24000"),
+        ("w6 w7",),
+    ]
+    assert [m.content for m in made_of.text_messages] == [
+        "Read it:\nw0 w1 w2 w3 ?",
+        "w2 w3",
+        "w4 w5 w6 w7 ",
+        "w6 w7",
+    ]
+    assert (made_of.response, made_of.cut) == ("w6 w7", "span/repeat")
+
+
+def test_next_answers_each_stretch_by_the_text_that_follows():
+    made_of = exchanged("next", True, False, True, False)
+    assert shown(made_of) == [
+        ("Say it:\n", "@0", "!"),
+        ("w2 w3",),
+        ("@16000",),
+        ("w6 w7",),
+    ]
+    assert [m.content for m in made_of.text_messages][2] == "w4 w5 "
+    assert made_of.speech_share == 0.5
+
+
+@pytest.mark.parametrize("pattern", ["repeat", "next"])
+def test_only_answers_are_trained_in_an_exchange(pattern):
+    for turn in exchanged(pattern, False, True, False, True, False).turns:
+        assert {span.supervised for span in turn.content} == {turn.role == "assistant"}
+
+
+def test_speech_with_nothing_behind_it_has_no_next():
+    with pytest.raises(UninterleavableError, match="must have text behind it"):
+        exchanged("next", False, True)

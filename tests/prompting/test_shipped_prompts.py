@@ -17,6 +17,7 @@ TASKS = (
     *("continuation", "intent", "keywords", "repetition"),
     *("sentiment", "summary", "transcription", "translation"),
     *("entities", "formality", "ordering", "reply", "rewriting", "title"),
+    *("stretch_continuation", "stretch_transcription"),
 )
 TEMPLATES = {
     "instruction_first": "task",

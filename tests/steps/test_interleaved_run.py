@@ -155,3 +155,35 @@ def test_what_is_not_there_is_told(configured, tmp_path):
     with pytest.raises(ShardError, match="samples of kind interleaved, has none"):
         list(chosen_samples(root, 3, kind="interleaved"))
     assert len(list(chosen_samples(root, 3, kind="instruct"))) == 3
+
+
+def test_stretches_are_answered_by_their_own_text_or_by_the_next(configured, tmp_path):
+    root = tmp_path / "d"
+    patterns = {"stretch_transcription": "repeat", "stretch_continuation": "next"}
+    asked = {
+        name: {"weight": 1, "target": "transcript", "supervision": pattern, "may_copy": True}
+        for name, pattern in patterns.items()
+    }
+    others = {name: {"weight": 0} for name in configured(root).tasks}
+    prompts = {"instruction_languages": {"en": 1.0}}
+    build(configured(root, tasks=others | asked, prompts=prompts))
+    samples = rows(root, "samples")
+    assert {row["cut"] for row in samples} == {"span/repeat", "span/next"}
+    for sample in samples:
+        spans = [span for turn in sample["messages"] for span in turn["content"]]
+        trained = [span["text"] for span in spans if span["supervised"]]
+        assert trained
+        assert trained[-1] == sample["response"]
+        said = words(sample["transcript"])
+        for text in trained:
+            assert " ".join(words(text)) in " ".join(said)
+        roles = [turn["role"] for turn in sample["messages"]]
+        assert roles == ["user", "assistant"] * (len(roles) // 2)
+    report = validate(root, Options(level=3, jobs=1))
+    assert not [o.rule.name for o in report.outcomes if o.is_failure], report
+
+
+def test_answering_stretches_needs_the_transcript_as_target(configured, tmp_path):
+    tasks = {"summary": {"supervision": "repeat"}}
+    with pytest.raises(ConfigError, match="supervision 'repeat' needs target: transcript"):
+        configured(tmp_path / "d", tasks=tasks)
