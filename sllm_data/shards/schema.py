@@ -8,6 +8,7 @@ Repeated strings are plain strings in Arrow and dictionary-encoded in Parquet: t
 Face reader has no dictionary type.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -302,6 +303,15 @@ REJECTIONS = Table(
         _column("detail", _STR, "what was expected and found"),
     ),
 )
+
+
+def missing_columns(table: Table, names: Collection[str]) -> list[Column]:
+    """Returns the nullable columns that are not among those named.
+
+    A part that was written before a column was added lacks it: its values are missing.
+    """
+    return [c for c in table.columns if c.nullable and c.name not in names]
+
 
 TABLES = {
     table.name: table

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow.parquet as pq
 
-from sllm_data.shards import part_name
+from sllm_data.shards import TABLES, part_name
 from sllm_data.shards.database import connect, parquet
+from sllm_data.shards.schema import missing_columns
 from sllm_data.validation.comparisons import Comparison, comparisons
 from sllm_data.validation.findings import Finding, Tally, shown
 from sllm_data.validation.pages import noting_damage
@@ -87,7 +89,7 @@ def _compare(
     )
     result = database.execute(
         f"SELECT l.{comparison.key}, {columns} "
-        f"FROM {parquet([job.root / job.part.file], 'file_row_number = true')} l "
+        f"FROM {_rows(job)} l "
         f"JOIN {parquet(partners)} r ON {comparison.join} "
         f"WHERE {comparison.where} AND {sampled_sql(comparison.sampled_by, job.share)} "
         f"AND ({' OR '.join(differ)}) ORDER BY l.file_row_number"
@@ -95,6 +97,14 @@ def _compare(
     while rows := result.fetchmany(_FETCH_ROWS):
         for row in rows:
             tally.add_all(_findings(job, comparison, row))
+
+
+def _rows(job: PairJob) -> str:
+    """SQL of the part's rows, with the columns that may be missing and are."""
+    path = job.root / job.part.file
+    missing = missing_columns(TABLES[job.part.table], pq.read_schema(path).names)
+    added = "".join(f', NULL AS "{column.name}"' for column in missing)
+    return f"(SELECT *{added} FROM {parquet([path], 'file_row_number = true')})"
 
 
 def _findings(

@@ -16,6 +16,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sllm_data.shards import TABLES
+from sllm_data.shards.schema import missing_columns
 from sllm_data.validation import (
     bounds,
     keys,
@@ -108,7 +110,7 @@ def _judge(job: _Job) -> Tally:
         tally.add_all(checksum_faults(path, job.part))
         for batch in batches(path, _without_audio(job.part, names), _BATCH_ROWS):
             numbers = pa.array(range(rows, rows + batch.num_rows))
-            database.register("batch", batch.append_column(_ROW, numbers))
+            database.register("batch", _whole(batch, job.part).append_column(_ROW, numbers))
             rows += batch.num_rows
             hashes.add(job.key)
             looked += _judge_batch(names, job, tally)
@@ -118,6 +120,13 @@ def _judge(job: _Job) -> Tally:
             tally.add_all(recount.against_footer(path, job.part))
     tally.look(1, job.part.table, rows=looked, of_rows=rows)
     return tally
+
+
+def _whole(batch: pa.RecordBatch, part: Part) -> pa.RecordBatch:
+    """Adds the columns that may be missing and are, without values."""
+    for column in missing_columns(TABLES[part.table], batch.schema.names):
+        batch = batch.append_column(column.name, pa.nulls(batch.num_rows, column.type))
+    return batch
 
 
 def _without_audio(part: Part, names: Sequence[str]) -> list[str]:
