@@ -45,7 +45,7 @@ LISTED = Table(
     ),
 )
 
-_MEMORY_LIMIT = "128MB"  # the tokenizer, which is tried before, is in memory as well
+_MEMORY_LIMIT = "192MB"  # the tokenizer, which is tried before, is in memory as well
 _COLUMNS = ", ".join(TABLES["candidates"].names())
 _BATCH_ROWS = 10_000
 

@@ -234,11 +234,43 @@ REPLY = st.lists(
     | CELLS,
     max_size=8,
 ).map(lambda pieces: " ".join(pieces).encode())
+TIMES = st.sampled_from(
+    ["0", "0.5", "1.0", "2.9", "3.04", "-1", "1e400", "nan", "NA", "0x1", "\u0663"]
+)
+SAID = st.sampled_from(["go", "ON,", "well", "known", "well-known", "friend", "<unk>", "sil", ""])
+NAMED = st.sampled_from(["u1", "84-1-0000", "u1.wav", ";;", ""])
+CTM = st.lists(
+    st.tuples(NAMED, st.sampled_from(["1", "A"]), TIMES, TIMES, SAID | CELLS, TIMES).map(" ".join),
+    max_size=8,
+).map(lambda lines: "\n".join(lines).encode())
+CONDENSED = st.lists(
+    st.tuples(NAMED, st.lists(SAID, max_size=6), st.lists(TIMES, max_size=6)).map(
+        lambda row: f'{row[0]} "{",".join(row[1])}" "{",".join(row[2])}"'
+    ),
+    max_size=5,
+).map(lambda lines: "\n".join(lines).encode())
+INTERVAL = st.tuples(TIMES, TIMES, SAID | CELLS).map(
+    lambda row: f'{row[0]}\n{row[1]}\n"{row[2]}"\n'
+)
+TEXTGRID = st.lists(
+    st.tuples(st.sampled_from(["words", "phones", "w"]), st.lists(INTERVAL, max_size=5)),
+    max_size=3,
+).map(
+    lambda tiers: (
+        f'File type = "ooTextFile"\nObject class = "TextGrid"\n\n0\n3\n<exists>\n{len(tiers)}\n'
+        + "".join(
+            f'"IntervalTier"\n"{name}"\n0\n3\n{len(rows)}\n{"".join(rows)}' for name, rows in tiers
+        )
+    ).encode()
+)
 SHAPES = {
     "librispeech": TRANSCRIPT,
     "librispeech_tables": READERS,
     "tsv": TABLE,
     "durations": DURATIONS,
+    "condensed": CONDENSED,
+    "ctm": CTM,
+    "textgrid": TEXTGRID,
     "manifest": MANIFEST,
     "pools": as_yaml(POOL),
     "templates": PROMPT,
