@@ -72,6 +72,8 @@ def resampled(
     That takes the clip as one period of a wave, which is right for espeak-ng's, since they
     begin and end in silence.
     """
+    if from_hz == to_hz:
+        return samples
     divisor = math.gcd(from_hz, to_hz)
     step = from_hz // divisor
     padded = np.pad(samples.astype(np.float64), (0, -len(samples) % step))
