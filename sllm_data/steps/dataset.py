@@ -129,7 +129,15 @@ def _are_extensions(found: Any) -> bool:  # Any: YAML that somebody may have edi
             and all(isinstance(corpus, dict) for corpus in each["corpora"])
             for each in found
         )
+        and all(map(_has_text_keys, found[:-1]))  # the last is compared, which names the key
     )
+
+
+def _has_text_keys(value: Any) -> bool:  # Any: YAML that somebody may have edited
+    """Whether all keys are text, at every level; they could not be hashed in order otherwise."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _has_text_keys(inner) for key, inner in value.items())
+    return not isinstance(value, list) or all(map(_has_text_keys, value))
 
 
 def run_identity(config: RunConfig) -> Document:

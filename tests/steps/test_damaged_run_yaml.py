@@ -38,6 +38,7 @@ def begun(tmp_path):
         "extensions: [{}]",
         "extensions: [{tasks: {}, corpora: [1]}]",
         "extensions: [{tasks: 2020-13-45, corpora: []}]",
+        "extensions: [{tasks: {}, corpora: [], a: {1: b, c: d}}, {tasks: {}, corpora: []}]",
         "extensions: [&a {tasks: {}, corpora: []}, *a]",
         "a: !!bool x",
         "[" * 5_000,
