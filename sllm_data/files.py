@@ -85,6 +85,21 @@ def remove_temporaries(root: Path) -> None:
                     path.unlink()
 
 
+def exists(path: Path) -> bool:
+    """Whether there is such a path; a name that is too long is none, and no error."""
+    return os.path.exists(path)  # noqa: PTH110 - Path.exists raises
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is such a folder; a name that is too long is none, and no error."""
+    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; a name that is too long is none, and no error."""
+    return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a text file atomically, as UTF-8."""
     with atomic_path(path) as temporary:

@@ -19,7 +19,7 @@ from sllm_data.alignment.textgrid import ENDING as TEXTGRID
 from sllm_data.alignment.textgrid import textgrid_words
 from sllm_data.alignment.timing import ForeignWord, NotAlignedError, Timing
 from sllm_data.errors import CorpusError
-from sllm_data.files import atomic_path
+from sllm_data.files import atomic_path, is_file, is_folder
 from sllm_data.records import Reason
 
 _Row = tuple[str, str, str, str | None]
@@ -54,9 +54,9 @@ def word_time_files(source: Path) -> list[Path]:
         CorpusError: There is no such path, or nothing with word times in it.
     """
     source = source.expanduser()
-    if source.is_file():
+    if is_file(source):
         found = [source] if _reader(source) else []
-    elif source.is_dir():
+    elif is_folder(source):
         found = sorted(path for path in source.rglob("*") if _reader(path) and path.is_file())
     else:
         raise CorpusError(f"{source}: must be a file or folder with word times, no such path")

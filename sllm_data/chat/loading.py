@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sllm_data.errors import ModelError
+from sllm_data.files import is_folder
 
 _TOKENIZER_FILES = (
     "*token*.json",
@@ -34,7 +35,7 @@ def locate(model: str, *, revision: str | None) -> tuple[Path, str]:
         ModelError: There is no such folder or hub model, or it can't be reached.
     """
     folder = Path(model).expanduser()
-    if folder.is_dir():
+    if is_folder(folder):
         if revision is not None:
             raise ModelError(
                 f"{model}: revision {revision!r} is only for models from the hub, and this is "

@@ -25,6 +25,7 @@ from sllm_data.corpora.folders import (
 from sllm_data.corpora.options import is_language_tag
 from sllm_data.corpora.tables import Row, read_columns, read_rows
 from sllm_data.errors import CorpusError
+from sllm_data.files import is_folder
 from sllm_data.records import Candidate, Reason, Rejection, Source, Speaker
 from sllm_data.seeding import hash128
 
@@ -105,7 +106,7 @@ def _version(root: Path) -> str:
 
 
 def _locales(root: Path, config: CommonVoiceConfig) -> list[str]:
-    if not root.is_dir():
+    if not is_folder(root):
         raise CorpusError(
             f"{root}: must be the cv-corpus-* folder of a Common Voice release, no such folder"
         )

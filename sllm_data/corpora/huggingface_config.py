@@ -17,6 +17,7 @@ from sllm_data.corpora.options import (
     Texts,
     is_plain_name,
 )
+from sllm_data.files import exists
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9_][\w.-]*)?", re.ASCII)
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9._-]+")
@@ -193,7 +194,7 @@ class HuggingFaceConfig(CorpusOptions):
         if not isinstance(fields, dict) or "hub_id" in fields:
             return fields
         path = str(fields.get("path", ""))
-        is_id = _HUB_ID.fullmatch(path) is not None and not Path(path).exists()
+        is_id = _HUB_ID.fullmatch(path) is not None and not exists(Path(path))
         return {**fields, "hub_id": path} if is_id else fields
 
     @model_validator(mode="after")

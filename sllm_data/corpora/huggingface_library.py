@@ -21,6 +21,7 @@ from pyarrow.dataset import ParquetFragmentScanOptions
 
 from sllm_data.corpora.huggingface_config import HuggingFaceConfig
 from sllm_data.errors import CorpusError
+from sllm_data.files import is_folder
 from sllm_data.seeding import hash128
 
 _SAVED = ("state.json", "dataset_dict.json")  # what save_to_disk leaves in its folder
@@ -69,7 +70,7 @@ def builder_of(config: HuggingFaceConfig) -> datasets.DatasetBuilder:
     Raises:
         CorpusError: There is no such folder, or what it gives can't be relied on.
     """
-    if config.hub_id is None and not Path(config.where).is_dir():
+    if config.hub_id is None and not is_folder(Path(config.where)):
         raise CorpusError(
             f"{config.path}: must be the folder of a dataset or the id of one on the Hugging Face "
             "Hub (name or owner/name), it is neither"

@@ -23,6 +23,7 @@ from sllm_data.corpora.folders import (
 from sllm_data.corpora.librispeech_tables import LibriSpeechTables
 from sllm_data.corpora.lines import OVERLONG, numbered_lines
 from sllm_data.errors import CorpusError
+from sllm_data.files import is_folder
 from sllm_data.records import Candidate, Reason, Rejection, Source, Speaker
 
 _TRANSCRIPT_SUFFIX = ".trans.txt"
@@ -34,7 +35,7 @@ def librispeech_root(path: Path) -> Path:
     """Returns the folder with the subsets: `path`, or the LibriSpeech folder in it."""
     path = path.expanduser()
     nested = path / "LibriSpeech"
-    return nested if nested.is_dir() else path
+    return nested if is_folder(nested) else path
 
 
 def read_librispeech(config: LibriSpeechConfig, *, entry: int) -> Iterator[Candidate | Rejection]:
@@ -62,7 +63,7 @@ def read_librispeech(config: LibriSpeechConfig, *, entry: int) -> Iterator[Candi
 
 
 def _subsets(root: Path, config: LibriSpeechConfig) -> list[str]:
-    if not root.is_dir():
+    if not is_folder(root):
         raise CorpusError(f"{root}: must be the LibriSpeech folder, no such folder")
     there = [name for name in folders_in(root) if is_plain_name(name)]
     full = [name for name in there if any(_chapters(root, name))]

@@ -30,6 +30,7 @@ from sllm_data.corpora.manifest_lines import (
 from sllm_data.corpora.sources import Place, find_audio
 from sllm_data.corpora.wordings import gender_of, split_of
 from sllm_data.errors import CorpusError
+from sllm_data.files import is_file, is_folder
 from sllm_data.records import Candidate, Reason, Rejection, Source, Speaker
 from sllm_data.seeding import hash128
 
@@ -48,7 +49,7 @@ def manifest_root(config: ManifestConfig) -> Path:
     if config.audio_root is not None:
         return config.audio_root.expanduser()
     path = config.path.expanduser()
-    return path if path.is_dir() else path.parent
+    return path if is_folder(path) else path.parent
 
 
 def read_manifest(
@@ -61,7 +62,7 @@ def read_manifest(
             lines of a manifest fits; later, an archive as a whole is unreadable.
     """
     root = manifest_root(config)
-    if not root.is_dir():
+    if not is_folder(root):
         raise CorpusError(f"{root}: must be the folder of the audio, no such folder")
     paths = _paths(config)
     for path in paths.values():
@@ -84,9 +85,9 @@ def read_manifest(
 
 def _paths(config: ManifestConfig) -> dict[str, Path]:
     path = config.path.expanduser()
-    if path.is_file() and not config.manifests:
+    if is_file(path) and not config.manifests:
         return {path.name: path}
-    if not path.is_dir():
+    if not is_folder(path):
         rule = "the folder of `manifests`" if config.manifests else "a manifest"
         raise CorpusError(f"{path}: must be {rule}, there is none")
     there = [name for name in files_in(path) if ".json" in name]

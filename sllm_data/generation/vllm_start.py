@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sllm_data.errors import EngineError, ModelError
+from sllm_data.files import is_folder
 from sllm_data.generation.config import VllmConfig
 
 _OLDEST, _NEWEST = (0, 26), (0, 33)
@@ -85,7 +86,7 @@ def check_folder(model: str) -> None:
         ModelError: It is missing, or lacks its configuration or weights.
     """
     folder = Path(model).expanduser()
-    if not folder.is_dir():
+    if not is_folder(folder):
         if model.startswith(("/", ".", "~")) or model.count("/") > 1:
             raise ModelError(f"{model}: there is no such model folder; check backbone.model")
         return  # a hub id; vLLM fetches it

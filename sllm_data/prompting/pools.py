@@ -15,7 +15,7 @@ from typing import Annotated
 import pydantic
 
 from sllm_data.errors import PoolError
-from sllm_data.files import sha256_of_bytes
+from sllm_data.files import is_folder, sha256_of_bytes
 from sllm_data.prompting.templates import template_from_string
 from sllm_data.prompting.yaml_file import MAX_BYTES, YamlFile, read_bounded, yaml_of
 
@@ -197,7 +197,7 @@ class _PoolFile(_Strict):
 
 
 def _pool_files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise PoolError(f"{folder}: must be a folder of instruction pools")
     misnamed = sorted(folder.glob("*.yml"))
     if misnamed:

@@ -15,7 +15,7 @@ import yaml
 import sllm_data
 from sllm_data.config import RunConfig, differences, identity_hash, identity_of, resolved_document
 from sllm_data.errors import OutputError, PoolError, ShardError
-from sllm_data.files import remove_temporaries, write_text
+from sllm_data.files import is_folder, remove_temporaries, write_text
 from sllm_data.prompting.yaml_file import read_yaml
 from sllm_data.shards import SCHEMA_VERSION, Manifest, part_name, read_manifest
 from sllm_data.steps.identities import step_of_field
@@ -242,4 +242,4 @@ def model_name(model: str) -> str:
     'Qwen/Qwen2.5-7B-Instruct'
     """
     path = Path(model)
-    return path.name if path.is_dir() else model
+    return path.name if is_folder(path) else model

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sllm_data.errors import OutputError
+from sllm_data.files import is_folder
 from sllm_data.shards import TABLES, read_footer, read_part
 from sllm_data.shards.database import parquet, quoted
 from sllm_data.steps.database import open_database
@@ -69,8 +70,8 @@ def checked_dataset(folder: Path) -> Path:
         OutputError: It has none.
         ShardError: One of its parts is no part of ours, or not whole.
     """
-    parts = sorted(folder.glob("responses/*/part-*.parquet"))
-    if read_run_document(folder) is None or not parts:
+    parts = sorted(folder.glob("responses/*/part-*.parquet")) if is_folder(folder) else []
+    if not parts or read_run_document(folder) is None:
         raise OutputError(f"reuse: {folder} must be a dataset with responses, found none there")
     for part in parts:
         read_footer(part)
