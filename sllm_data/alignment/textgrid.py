@@ -9,6 +9,12 @@ from sllm_data.alignment.timing import ForeignWord, Timing
 
 ENDING = ".TextGrid"
 
+# of its reader, on files that are none
+_FAILURES = (
+    *(errors.PraatioException, ArithmeticError, AttributeError, LookupError),
+    *(TypeError, ValueError),
+)
+
 
 def textgrid_words(path: Path, tier: str | None) -> list[ForeignWord]:
     """Reads the words of a file.
@@ -28,7 +34,7 @@ def textgrid_words(path: Path, tier: str | None) -> list[ForeignWord]:
             reportingMode="silence",
             duplicateNamesMode="rename",
         )
-    except (errors.PraatioException, IndexError, KeyError, ValueError) as error:
+    except _FAILURES as error:
         raise ValueError(f"must be a TextGrid, but its reader says: {error}") from error
     entries = grid.getTier(_tier(grid.tierNames, tier)).entries
     if entries and not hasattr(entries[0], "start"):

@@ -107,6 +107,7 @@ def test_the_first_name_that_is_known_counts(tmp_path):
         ("a_ctm", "u1 1 0.5 x word\n", "u1", "could not convert"),
         ("a_ctm", "u1 1 0.5 0.1 word 7\n", "u1", r"confidence in \[0, 1\]"),
         ("u1_TextGrid", "hello", "u1", "must be a TextGrid"),
+        ("u1_TextGrid", grid(words=[(0, "inf", "a")]), "u1", "must"),
         ("u1_TextGrid", grid(words=[(0, 1.2, "a"), (1, 2, "b")]), "u1", "overlap"),
         ("u1_TextGrid", grid(a=[(0, 1, "a")], b=[(1, 2, "b")]), "u1", "its tiers are: a, b"),
     ],
