@@ -112,7 +112,7 @@ def _ctm_rows(path: Path, _: str | None) -> Iterator[_Row]:
             try:
                 found = ctm_word(line)
             except ValueError as error:
-                yield _named(where, line), f"{where}: {error}"
+                yield _named(where, line), f"line {where.rpartition(':')[2]}: {error}"
             else:
                 if found:
                     yield found
