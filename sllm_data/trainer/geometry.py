@@ -25,6 +25,8 @@ class AudioGeometry:
     """Of what the encoder hears."""
     hop: int = 160
     """Samples between frames."""
+    mels: int = 80
+    """Of a frame: as many as the encoder was made for; 128 for whisper-large-v3."""
     max_frames: int = 3_000
     """Of one chunk: as many as the encoder has positions for. Longer clips are cut into chunks,
     each encoded by itself; an even number."""
