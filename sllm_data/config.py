@@ -10,10 +10,6 @@ additive      may grow by an extension: corpora, tasks
 """
 
 import copy
-import difflib
-import functools
-import json
-import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -30,22 +26,27 @@ from pydantic import (
 from sllm_data.alignment.config import AlignmentConfig
 from sllm_data.assembly.config import InterleaveConfig
 from sllm_data.corpora.config import Bounds, CorpusConfig, HuggingFaceConfig, ManifestConfig
-from sllm_data.errors import ConfigError, PoolError
+from sllm_data.documents import (
+    Document,
+    apply_override,
+    read_document,
+    sentence_of,
+)
+from sllm_data.errors import ConfigError
 from sllm_data.files import shipped_folder
 from sllm_data.filtering.config import FilterConfig
 from sllm_data.generation.config import BackboneConfig
 from sllm_data.prompting.config import PromptConfig
-from sllm_data.prompting.yaml_file import parse_yaml, read_yaml
 from sllm_data.runners.config import RunnerConfig
 from sllm_data.sampling.config import DrawConfig, SplitConfig, TaskConfig
 from sllm_data.sampling.quotas import MAX_TASKS
-from sllm_data.seeding import hash128
-
-Document = dict[str, Any]  # Any: a YAML document before pydantic has checked it
 
 _IDENTITY: Document = {"change": "identity"}
 _OPERATIONAL: Document = {"change": "operational"}
 _ADDITIVE: Document = {"change": "additive"}
+_TAGS = frozenset(
+    {"librispeech", "common_voice", "huggingface", "manifest", "vllm", "openai", "scripted"}
+)
 _REPLACED = ("templates", "instruction_languages")  # shares: they belong together
 
 
@@ -163,9 +164,9 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         ConfigError: The file can't be read, a key is unknown, or a value is out of range.
     """
-    document = _read_yaml(path)
+    document = read_document(path)
     for override in overrides:
-        _apply(document, override)
+        apply_override(document, override)
     return resolve(document, where=str(path))
 
 
@@ -176,7 +177,7 @@ def resolve(document: Document, *, where: str) -> RunConfig:
         ConfigError: A key is unknown, or a value is out of its range.
     """
     name = str(document.get("recipe", "self_powered"))
-    return _checked(_merge(_read_yaml(_recipe_path(name)), document), where)
+    return _checked(_merge(read_document(_recipe_path(name)), document), where)
 
 
 def stored_config(document: Document, overrides: Sequence[str] = (), *, where: str) -> RunConfig:
@@ -187,7 +188,7 @@ def stored_config(document: Document, overrides: Sequence[str] = (), *, where: s
     """
     changed = copy.deepcopy(document)
     for override in overrides:
-        _apply(changed, override)
+        apply_override(changed, override)
     return _checked(changed, where)
 
 
@@ -195,7 +196,7 @@ def _checked(document: Document, where: str) -> RunConfig:
     try:
         return RunConfig.model_validate(document)
     except ValidationError as error:
-        raise ConfigError(f"{where}: {_sentence(error)}") from error
+        raise ConfigError(f"{where}: {sentence_of(error, RunConfig, tags=_TAGS)}") from error
 
 
 def document_schema() -> Document:
@@ -221,16 +222,6 @@ def _recipe_path(name: str) -> Path:
     return shipped_folder("recipes") / f"{name}.yaml"
 
 
-def _read_yaml(path: Path) -> Document:
-    try:
-        document = read_yaml(path).data
-    except PoolError as error:
-        raise ConfigError(str(error)) from error
-    if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
-        raise ConfigError(f"{path}: must be a mapping of names to values")
-    return document
-
-
 def _merge(base: Document, over: Mapping[str, Any]) -> Document:
     merged = dict(base)
     for key, value in over.items():
@@ -240,125 +231,7 @@ def _merge(base: Document, over: Mapping[str, Any]) -> Document:
     return merged
 
 
-def _apply(document: Document, override: str) -> None:
-    path, sign, text = override.partition("=")
-    if not sign or not path:
-        raise ConfigError(f"--set must be name=value, got {override!r}")
-    try:
-        value, _ = parse_yaml(text, where="the value")
-    except PoolError as error:
-        raise ConfigError(
-            f"--set {path}: the value must be YAML, got {text!r} ({error})"
-        ) from error
-    *parents, last = path.split(".")
-    level: Any = document
-    for name in parents:
-        level = (
-            level[_index(level, name)] if isinstance(level, list) else level.setdefault(name, {})
-        )
-        if not isinstance(level, dict | list):
-            raise ConfigError(f"--set {path}: {name!r} is a value, it has no fields")
-    if isinstance(level, list):
-        level[_index(level, last)] = value
-    else:
-        level[last] = value
-
-
-_MAX_INDEX_DIGITS = 9
-
-
-def _index(values: list[Any], name: str) -> int:
-    if not name.isdecimal() or len(name) > _MAX_INDEX_DIGITS or int(name) >= len(values):
-        raise ConfigError(f"--set: {name!r} must be a position from 0 to {len(values) - 1}")
-    return int(name)
-
-
-def _sentence(error: ValidationError) -> str:
-    """Words the first problem: which field, what it must be, what was found."""
-    problems = error.errors()
-    # a misspelt key makes the right one missing: it is the one to tell
-    first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
-    at = ".".join(str(part) for part in first["loc"] if part not in _TAGS) or "the document"
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    if first["type"] == "extra_forbidden":
-        is_outermost = len(first["loc"]) == 1
-        known = sorted(RunConfig.model_fields if is_outermost else _known_fields(RunConfig))
-        close = difflib.get_close_matches(str(first["loc"][-1])[:_MAX_KEY], known, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        return f"{at} is not a known key{hint}{more}"
-    if first["type"] == "missing":
-        return f"{at} must be given{more}"
-    if first["type"] == "union_tag_not_found":
-        tag = str(first["ctx"]["discriminator"]).strip("'")
-        return f"{at}.{tag} must be given{more}"
-    if first["type"] == "union_tag_invalid":
-        tag = str(first["ctx"]["discriminator"]).strip("'")
-        known_tags = first["ctx"]["expected_tags"].replace("'", "")
-        return f"{at}.{tag} must be one of {known_tags}, got {first['ctx']['tag']!r}{more}"
-    rule = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    found = "" if isinstance(first["input"], dict) else f", got {_SHORT.repr(first['input'])}"
-    return f"{at}: {rule}{found}{more}"
-
-
-_MAX_KEY = 60  # looking for what a longer one resembles takes long and finds nothing
-_SHORT = reprlib.Repr()  # what was found may be of any size; a sentence is not
-_SHORT.maxstring, _SHORT.maxother, _SHORT.maxlevel = 200, 200, 2
-_TAGS = frozenset(
-    {"librispeech", "common_voice", "huggingface", "manifest", "vllm", "openai", "scripted"}
-)
-
-
-@functools.cache
-def _known_fields(model: type[BaseModel]) -> set[str]:
-    definitions = model.model_json_schema()
-    schemas = [definitions, *definitions.get("$defs", {}).values()]
-    return {name for schema in schemas for name in schema.get("properties", {})}
-
-
-def identity_of(config: BaseModel) -> Document:
-    """Returns the fields that rows depend on, nested, as plain JSON values."""
-    kept: Document = {}
-    for name, field in type(config).model_fields.items():
-        extra = field.json_schema_extra
-        change = extra.get("change", "identity") if isinstance(extra, dict) else "identity"
-        if change == "operational":
-            continue
-        kept[name] = _plain(getattr(config, name))
-    return kept
-
-
-def _plain(value: Any) -> Any:  # Any: a field's value, its JSON form
-    if isinstance(value, BaseModel):
-        return identity_of(value)
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(inner) for inner in value]
-    return str(value) if isinstance(value, Path) else value
-
-
-def identity_hash(*parts: Any) -> str:  # Any: JSON values
-    """Hashes plain values by their canonical JSON."""
-    return hash128(json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":")))
-
-
 def resolved_document(config: RunConfig) -> Document:
     """Returns the complete configuration as plain values, for run.yaml in the dataset."""
     document: Document = config.model_dump(mode="json")
     return document
-
-
-def differences(old: Any, new: Any, at: str = "") -> list[str]:  # Any: JSON values
-    """Lists the fields that differ, as `name: old -> new`."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        found: list[str] = []
-        for key in sorted({*old, *new}, key=str):  # a damaged run.yaml may hold other keys
-            found += differences(old.get(key), new.get(key), f"{at}.{key}" if at else key)
-        return found
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        return [
-            line
-            for position, (before, after) in enumerate(zip(old, new, strict=True))
-            for line in differences(before, after, f"{at}.{position}")
-        ]
-    return [] if old == new else [f"{at}: {old!r} -> {new!r}"]

@@ -9,16 +9,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sllm_data.config import (
-    RunConfig,
-    differences,
-    identity_hash,
-    identity_of,
-    load_config,
-    recipe_names,
-    resolve,
-    resolved_document,
-)
+from sllm_data.config import RunConfig, load_config, recipe_names, resolve, resolved_document
+from sllm_data.documents import differences, identity_hash, identity_of
 from sllm_data.errors import ConfigError
 
 

@@ -7,7 +7,6 @@ twins           one request as the backbone reads it and as the speech model hea
 languages       what a language is called in the language of an instruction
 lint            what is wrong with a pool that loads
 preparation     the transcript as the backbone is shown it
-yaml_file       YAML at the door: bounded, without aliases, with line numbers
 
 Chat templates and token ids are not here: `chat` renders messages for a model.
 """

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from sllm_data.errors import PoolError
 from sllm_data.files import shipped_folder
-from sllm_data.prompting.yaml_file import read_yaml
+from sllm_data.yaml_file import read_yaml
 
 FILE_NAME = "language_names.yaml"
 

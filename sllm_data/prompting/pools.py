@@ -17,7 +17,7 @@ import pydantic
 from sllm_data.errors import PoolError
 from sllm_data.files import is_folder, sha256_of_bytes
 from sllm_data.prompting.templates import template_from_string
-from sllm_data.prompting.yaml_file import MAX_BYTES, YamlFile, read_bounded, yaml_of
+from sllm_data.yaml_file import MAX_BYTES, YamlFile, read_bounded, yaml_of
 
 _Id = Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z0-9_.-]+$", max_length=100)]
 _Task = Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z0-9_]+$", max_length=50)]

@@ -14,7 +14,7 @@ import jinja2
 from sllm_data.errors import PoolError
 from sllm_data.files import sha256_of_text, shipped_folder
 from sllm_data.prompting.sandbox import MAX_OUTPUT_CHARS, MAX_SOURCE_CHARS, checked
-from sllm_data.prompting.yaml_file import decode, read_bounded
+from sllm_data.yaml_file import decode, read_bounded
 
 SUFFIX = ".j2"
 CHAT_TEMPLATE = "fallback_chat"

@@ -4,7 +4,8 @@ from functools import lru_cache
 
 from sllm_data.chat import ChatRenderer
 from sllm_data.chat.loading import locate
-from sllm_data.config import RunConfig, identity_hash
+from sllm_data.config import RunConfig
+from sllm_data.documents import identity_hash
 from sllm_data.files import shipped_folder
 from sllm_data.prompting.pools import Pools, load_pools
 from sllm_data.prompting.templates import Template, load_template

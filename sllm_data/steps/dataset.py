@@ -13,12 +13,13 @@ from typing import Any
 import yaml
 
 import sllm_data
-from sllm_data.config import RunConfig, differences, identity_hash, identity_of, resolved_document
+from sllm_data.config import RunConfig, resolved_document
+from sllm_data.documents import differences, identity_hash, identity_of
 from sllm_data.errors import OutputError, PoolError, ShardError
 from sllm_data.files import is_folder, remove_temporaries, write_text
-from sllm_data.prompting.yaml_file import read_yaml
 from sllm_data.shards import SCHEMA_VERSION, Manifest, part_name, read_manifest
 from sllm_data.steps.identities import step_of_field
+from sllm_data.yaml_file import read_yaml
 
 Document = dict[str, Any]  # Any: plain YAML values
 

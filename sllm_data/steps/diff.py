@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sllm_data.config import differences
+from sllm_data.documents import differences
 from sllm_data.errors import OutputError
 from sllm_data.reporting.comparison import diff_samples, open_pair
 from sllm_data.reporting.diff import Diff

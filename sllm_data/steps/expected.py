@@ -4,7 +4,7 @@ A wording or a template that was edited changes what `plan` would make, and with
 comes after; so its text is part of the identity from `plan` on.
 """
 
-from sllm_data.config import identity_hash
+from sllm_data.documents import identity_hash
 from sllm_data.steps.context import pools_of, templates_of
 from sllm_data.steps.dataset import Dataset
 from sllm_data.steps.identities import identities

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sllm_data.config import identity_hash
+from sllm_data.documents import identity_hash
 from sllm_data.shards import SCHEMA_VERSION
 
 Document = dict[str, Any]  # Any: plain YAML values

@@ -12,7 +12,8 @@ from contextlib import closing
 from pathlib import Path
 
 import sllm_data
-from sllm_data.config import RunConfig, differences, stored_config
+from sllm_data.config import RunConfig, stored_config
+from sllm_data.documents import differences
 from sllm_data.errors import ConfigError, EngineError, ModelError
 from sllm_data.files import write_text
 from sllm_data.generation import BackboneConfig, Engine, start_engine

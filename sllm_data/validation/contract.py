@@ -22,9 +22,9 @@ from pydantic import (
 )
 
 from sllm_data.errors import ConfigError, PoolError
-from sllm_data.prompting.yaml_file import read_yaml
 from sllm_data.shards import TABLES
 from sllm_data.validation.rules import Weight
+from sllm_data.yaml_file import read_yaml
 
 FILE_NAME = "contract.yaml"
 

@@ -16,7 +16,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from sllm_data.config import RunConfig, identity_hash
+from sllm_data.config import RunConfig
+from sllm_data.documents import identity_hash
 from sllm_data.errors import OutputError, ShardError
 from sllm_data.files import TEMPORARY_SUFFIX
 from sllm_data.shards import TABLES, Manifest, read_manifest

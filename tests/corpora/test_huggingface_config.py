@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from sllm_data.config import identity_of
 from sllm_data.corpora.config import CorpusConfig, HuggingFaceConfig
 from sllm_data.corpora.huggingface_config import HuggingFaceColumns
+from sllm_data.documents import identity_of
 
 CORPUS: TypeAdapter[HuggingFaceConfig] = TypeAdapter(CorpusConfig)
 

@@ -3,7 +3,7 @@ import pytest
 from sllm_data.errors import PoolError
 from sllm_data.files import shipped_folder
 from sllm_data.prompting.languages import FILE_NAME, language_name
-from sllm_data.prompting.yaml_file import read_yaml
+from sllm_data.yaml_file import read_yaml
 
 COMMON_VOICE = (
     *("ar", "de", "en", "es", "fr", "hi", "it", "ja", "nl"),

@@ -2,7 +2,8 @@
 
 import pytest
 
-from sllm_data.config import identity_of, resolve
+from sllm_data.config import resolve
+from sllm_data.documents import identity_of
 from sllm_data.steps.identities import identities
 
 STEPS = ["candidates", "ingest", "index", "plan", "generate", "assemble"]

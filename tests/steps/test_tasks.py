@@ -6,7 +6,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from sllm_data.config import identity_of, resolve
+from sllm_data.config import resolve
+from sllm_data.documents import identity_of
 from sllm_data.sampling import largest_remainder
 from sllm_data.steps.dataset import Dataset
 from sllm_data.steps.tasks import Admitted, TaskChooser

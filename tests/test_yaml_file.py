@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sllm_data.errors import PoolError
-from sllm_data.prompting.yaml_file import MAX_BYTES, decode, read_yaml
+from sllm_data.yaml_file import MAX_BYTES, decode, read_yaml
 
 
 def written(tmp_path: Path, content: str | bytes) -> Path:
