@@ -85,7 +85,7 @@ def main() -> None:
                 spread([speech_s / run.wall_s for run in runs], 0),
             )
         )
-    print(f"\n{machine('espeakng-loader', 'soundfile', 'numpy')}")
+    print(f"\n{machine('espeakng-loader', 'soundfile', 'lameenc', 'numpy')}")
 
 
 def _options() -> argparse.Namespace:

@@ -18,20 +18,12 @@ import numpy.typing as npt
 import soundfile
 
 from sllm_data.files import atomic_path, writing
+from sllm_data.testbed.mp3 import mp3
 from sllm_data.testbed.speech import Word
 from sllm_data.testbed.voices import Voice
 from sllm_data.units import Hertz, Samples, Seconds, to_seconds
 
 FIRST_READER = 9_001  # LibriSpeech's own end at 8,975
-_FORMATS: dict[str, dict[str, Any]] = {  # Any: what soundfile.write takes
-    ".flac": {"format": "FLAC", "subtype": "PCM_16"},
-    ".mp3": {  # about 47 kbit/s, and faster than a constant rate
-        "format": "MP3",
-        "subtype": "MPEG_LAYER_III",
-        "bitrate_mode": "VARIABLE",
-        "compression_level": 0.7,
-    },
-}
 NOTICE = "Synthetic speech by espeak-ng in the layout of {layout}; it holds no human voice.\n"
 
 
@@ -109,11 +101,16 @@ def write_audio(path: Path, samples: npt.NDArray[np.int16], rate_hz: Hertz) -> N
     Raises:
         OutputError: The file can't be written.
     """
-    content = io.BytesIO()
-    soundfile.write(content, samples, rate_hz, **_FORMATS[path.suffix])
+    content = mp3(samples, rate_hz) if path.suffix == ".mp3" else _flac(samples, rate_hz)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.getvalue())
+        path.write_bytes(content)
+
+
+def _flac(samples: npt.NDArray[np.int16], rate_hz: Hertz) -> bytes:
+    content = io.BytesIO()
+    soundfile.write(content, samples, rate_hz, format="FLAC", subtype="PCM_16")
+    return content.getvalue()
 
 
 def ctm_lines(
