@@ -11,8 +11,12 @@ from pathlib import Path
 
 import duckdb
 
+from sllm_data.errors import OutputError
+
 MEMORY_LIMIT = "256MB"
 """What DuckDB may hold of any number of rows; the rest goes to disk."""
+
+_SIGNS = re.compile(r"[\[*?]")
 
 
 def connect(
@@ -71,10 +75,29 @@ def parquet(paths: Iterable[Path], *options: str) -> str:
     Args:
         paths: The files.
         options: Of `read_parquet`, as `filename = true`.
+
+    Raises:
+        OutputError: A path is one that `check_path` refuses.
     """
     # what stands in a column counts, not what a folder `task=asr` above the dataset says
     arguments = ", ".join(("hive_partitioning = false", *options))
     return f"read_parquet([{', '.join(map(_file, paths))}], {arguments})"
+
+
+def check_path(path: Path) -> None:
+    """Refuses a path that no pattern of DuckDB fits alone.
+
+    Where a name has signs of a pattern, a backslash in it parts folders for DuckDB and can't be
+    escaped: it might read the files of others.
+
+    Raises:
+        OutputError: The path is such a one.
+    """
+    if "\\" in str(path) and _SIGNS.search(str(path)):
+        raise OutputError(
+            f"{path}: a path with a backslash in it must have no [, * or ?, since DuckDB takes "
+            "both together for a pattern of other folders; rename the folder, or choose another"
+        )
 
 
 def quoted(text: str | Path) -> str:
@@ -87,6 +110,7 @@ def quoted(text: str | Path) -> str:
 
 
 def _file(path: Path) -> str:
-    """A file's name as a pattern that fits it alone; one with a backslash can't be a pattern."""
+    """A file's name as a pattern that fits it alone."""
+    check_path(path)
     name = str(path)
-    return quoted(name if "\\" in name else re.sub(r"[\[*?]", r"[\g<0>]", name))
+    return quoted(name if "\\" in name else _SIGNS.sub(r"[\g<0>]", name))

@@ -18,6 +18,7 @@ from sllm_data.documents import differences, identity_hash, identity_of
 from sllm_data.errors import OutputError, PoolError, ShardError
 from sllm_data.files import is_folder, remove_temporaries, write_text
 from sllm_data.shards import SCHEMA_VERSION, Manifest, part_name, read_manifest
+from sllm_data.shards.database import check_path
 from sllm_data.steps.identities import step_of_field
 from sllm_data.yaml_file import read_yaml
 
@@ -78,9 +79,11 @@ def open_dataset(config: RunConfig, *, extend: bool = False) -> Dataset:
     The caller holds `files.output_lock`.
 
     Raises:
-        OutputError: The folder holds a dataset of another configuration, or can't be written.
+        OutputError: The folder holds a dataset of another configuration, can't be written, or
+            has a name that DuckDB can't read from.
     """
     root = config.output
+    check_path(root)
     identity = run_identity(config)
     stored = read_run_document(root)
     if stored is None:

@@ -293,3 +293,8 @@ def an_output_that_is_a_file(here, command):
 @_mistake
 def an_output_that_can_not_be_written(here, command):
     return _set(here, "output=/proc/dataset")
+
+
+@_mistake
+def an_output_whose_name_is_a_pattern_that_can_not_be_escaped(here, command):
+    return _set(here, "output='a\\b[1]'")

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from sllm_data.errors import OutputError
 from sllm_data.shards.database import connect, interruptible, opened, parquet, quoted
 
 NAMES = ("a", "[a]", "*", "**", "x?", "xy", "it's", 'a"b', "b\\c", "task=asr", "ü [b-c]* ")
@@ -33,6 +34,12 @@ def test_a_file_is_found_by_its_name_and_no_other_is(folder: Path, name: str) ->
     with connect(None) as database:
         found = database.execute(f"SELECT * FROM {parquet([path], 'filename = true')}").fetchall()
     assert found == [(name, str(path))]
+
+
+@pytest.mark.parametrize("name", ["b\\[c]", "b\\*", "\\?", "[a]\\b"])
+def test_a_name_that_no_pattern_fits_alone_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(OutputError, match="must have no"):
+        parquet([tmp_path / name / "part-00000.parquet"])
 
 
 def test_a_database_spills_into_the_folder_that_it_is_given(folder: Path) -> None:
