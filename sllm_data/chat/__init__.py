@@ -6,5 +6,6 @@ model to use, or anything that runs one.
 """
 
 from sllm_data.chat.renderer import ChatRenderer
+from sllm_data.chat.turns import AUDIO, Conversation, EncodedTurns
 
-__all__ = ["ChatRenderer"]
+__all__ = ["AUDIO", "ChatRenderer", "Conversation", "EncodedTurns"]

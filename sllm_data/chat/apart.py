@@ -38,6 +38,16 @@ Plan = tuple[tuple[int, ...] | Section, ...]
 """What a prompt is made of: ids that never change, and sections to encode."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prompt:
+    """What conversations with one sequence of roles share, ready to encode."""
+
+    skeleton: Skeleton
+    plan: Plan
+    separable: bool
+    """Sections apart give the ids of the whole."""
+
+
 class ApartEncoder:
     """Encodes prompts section by section; no content can yield a control id."""
 

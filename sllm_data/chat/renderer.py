@@ -13,13 +13,13 @@ Not here: plain-text role markers can't be neutralised; they are flagged.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from sllm_data.chat.apart import ApartEncoder, Plan
+from sllm_data.chat.apart import ApartEncoder, Plan, Prompt
 from sllm_data.chat.controls import controls_of
 from sllm_data.chat.loading import load_tokenizer, locate
 from sllm_data.chat.markers import marker_pattern, role_markers
@@ -30,6 +30,7 @@ from sllm_data.chat.skeleton import (
     build_skeleton,
 )
 from sllm_data.chat.template import ChatTemplate
+from sllm_data.chat.turns import Conversation, EncodedTurns, Key, TurnEncoder, fold_system
 from sllm_data.errors import ModelError
 from sllm_data.records import Message
 
@@ -50,20 +51,10 @@ _SYSTEM, _USER, _ASSISTANT = (
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Prompt:
-    """What conversations with one sequence of roles share, ready to encode."""
-
-    skeleton: Skeleton
-    plan: Plan
-    separable: bool
-    """Sections apart give the ids of the whole."""
-
-
 class ChatRenderer:
     """One model's chat template and tokenizer.
 
-    Not safe to share between threads; processes load their own.
+    Not safe to share between threads; a process that is handed one gets its own.
 
     Attributes:
         control_strings: The control tokens as text; an answer that holds one has leaked it.
@@ -74,6 +65,7 @@ class ChatRenderer:
             system turn becomes the first paragraph of the first user turn.
         role_markers: Role markers that are plain text and can therefore be spoken.
         stop: Strings that end an answer where no control token does (the fallback).
+        stop_ids: Tokens that end the answer of a model that was trained on `encode_turns`.
     """
 
     def __init__(
@@ -81,12 +73,16 @@ class ChatRenderer:
     ) -> None:
         self._model = model
         self._template = template
+        self._tokenizer = tokenizer
         self._backend = tokenizer.backend_tokenizer
         self._backend.no_truncation()
         self._backend.no_padding()
         self._controls = controls_of(self._backend)
         self._apart = ApartEncoder(self._controls)
         self._prompt = lru_cache(maxsize=_MAX_PROMPTS)(self._build_prompt)
+        self._turns = TurnEncoder(
+            self._controls, self._apart, self._prompt, end_id=tokenizer.eos_token_id
+        )
         self.control_strings = self._controls.texts
         self.revision = revision
         self.chat_template_sha256 = template.sha256
@@ -98,6 +94,11 @@ class ChatRenderer:
         self.stop: tuple[str, ...] = (
             (f"\n{user_marker}",) if self.is_fallback and user_marker else ()
         )
+        self.stop_ids = self._turns.stop_ids
+
+    def __reduce__(self) -> tuple[Any, ...]:  # Any: as pickle wants it
+        make = partial(ChatRenderer, model=self._model, revision=self.revision)
+        return make, (self._tokenizer, self._template)
 
     @classmethod
     def load(
@@ -152,6 +153,22 @@ class ChatRenderer:
             rows[index] = ids
         return [rows[index] for index in range(len(placed))]
 
+    def encode_turns(
+        self, conversations: Sequence[Conversation], *, generation_prompt: bool = False
+    ) -> list[EncodedTurns]:
+        """Encodes conversations of text and audio, and tells which tokens are labels.
+
+        Args:
+            conversations: Turns of spans; see `turns`.
+            generation_prompt: Ask for the next answer; for conversations that end with a user.
+
+        Raises:
+            ModelError: The template refuses a sequence of roles, or no token can end an answer.
+        """
+        if not self.supports_system:
+            conversations = [replace(c, turns=fold_system(c.turns)) for c in conversations]
+        return self._turns.encode(conversations, generation_prompt=generation_prompt)
+
     def render(self, conversation: Sequence[Message]) -> str:
         """Returns the prompt as text, for people: text alone can't tell control from content.
 
@@ -178,31 +195,40 @@ class ChatRenderer:
         """
         return self._marker_pattern is not None and bool(self._marker_pattern.search(text))
 
-    def _place(self, conversation: Sequence[Message]) -> tuple[_Prompt, list[str]]:
+    def _place(self, conversation: Sequence[Message]) -> tuple[Prompt, list[str]]:
         turns = conversation if self.supports_system else _fold_system(conversation)
         key = tuple((turn.role, None if turn.content.strip() else turn.content) for turn in turns)
-        return self._prompt(key), [turn.content for turn in turns]
+        return self._prompt(key, generation_prompt=True), [turn.content for turn in turns]
 
-    def _build_prompt(self, key: tuple[tuple[str, str | None], ...]) -> _Prompt:
+    def _build_prompt(self, key: Key, *, generation_prompt: bool) -> Prompt:
         turns = [
             Message(role=role, content="content" if blank is None else blank)
             for role, blank in key
         ]
         try:
             skeleton = build_skeleton(
-                turns, render=self._template.render, control_spans=self._control_spans
+                turns,
+                render=partial(self._template.render, generation_prompt=generation_prompt),
+                control_spans=self._control_spans,
             )
             plan = self._apart.plan(skeleton)
-            separable = self._check(skeleton, plan, turns)
+            separable = self._check(skeleton, plan, turns, generation_prompt=generation_prompt)
         except UnusableTemplateError as error:
             roles = ", ".join(turn.role for turn in turns)
             raise ModelError(
                 f"{self._model}: its chat template {error} in a conversation of {roles}; "
                 "choose another model or give a chat_template file that serves"
             ) from error
-        return _Prompt(skeleton=skeleton, plan=plan, separable=separable)
+        return Prompt(skeleton=skeleton, plan=plan, separable=separable)
 
-    def _check(self, skeleton: Skeleton, plan: Plan, turns: Sequence[Message]) -> bool:
+    def _check(
+        self,
+        skeleton: Skeleton,
+        plan: Plan,
+        turns: Sequence[Message],
+        *,
+        generation_prompt: bool,
+    ) -> bool:
         """Compares with the template on contents of many kinds; returns `separable`.
 
         Raises:
@@ -220,7 +246,9 @@ class ChatRenderer:
             ]
             text = skeleton.fill(contents)
             ids = self._backend.encode(text, add_special_tokens=False).ids
-            if text != self._template.render(probe) or ids != self._template.encode(probe):
+            rendered = self._template.render(probe, generation_prompt=generation_prompt)
+            expected = self._template.encode(probe, generation_prompt=generation_prompt)
+            if text != rendered or ids != expected:
                 raise UnusableTemplateError(f"edits contents such as {contents!r}")
             separable = separable and self._apart.encode([(plan, contents)]) == [ids]
         return separable
@@ -234,7 +262,7 @@ class ChatRenderer:
         ]
 
     def _encode_joined(
-        self, placed: Sequence[tuple[_Prompt, Sequence[str]]]
+        self, placed: Sequence[tuple[Prompt, Sequence[str]]]
     ) -> dict[int, list[int]]:
         """Encodes the rows that are not separable; leaves out those that must go apart."""
         whole = [

@@ -55,37 +55,43 @@ class ChatTemplate:
         )
         self.sha256 = sha256_of_text(f"{self._source}\x1f{canonical}")
 
-    def render(self, messages: Sequence[Message]) -> str:
-        """Returns the text of a conversation, with generation prompt.
+    def render(self, messages: Sequence[Message], *, generation_prompt: bool = True) -> str:
+        """Returns the text of a conversation, by default with generation prompt.
 
         Raises:
             UnusableTemplateError: The template fails, writes what is no text, or depends on
                 today's date.
         """
-        text: str = self._apply(messages, tokenize=False)
+        text: str = self._apply(messages, generation_prompt=generation_prompt, tokenize=False)
         try:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
             raise UnusableTemplateError("writes half a surrogate pair") from error
         return text
 
-    def encode(self, messages: Sequence[Message]) -> list[int]:
+    def encode(self, messages: Sequence[Message], *, generation_prompt: bool = True) -> list[int]:
         """Returns the ids as transformers gives them: the reference, slow and unguarded.
 
         Raises:
             UnusableTemplateError: As for `render`.
         """
-        ids: list[int] = self._apply(messages, tokenize=True)
+        ids: list[int] = self._apply(messages, generation_prompt=generation_prompt, tokenize=True)
         return ids
 
-    def _apply(self, messages: Sequence[Message], *, tokenize: bool) -> Any:
+    def _apply(
+        self,
+        messages: Sequence[Message],
+        *,
+        generation_prompt: bool,
+        tokenize: bool,
+    ) -> Any:
         turns = [{"role": message.role, "content": message.content} for message in messages]
         _check_nesting(self._source)
         try:
             return self._tokenizer.apply_chat_template(
                 turns,
                 chat_template=self._source,
-                add_generation_prompt=True,
+                add_generation_prompt=generation_prompt,
                 tokenize=tokenize,
                 return_dict=False,
                 **{**self._arguments, "strftime_now": _refuse_date},
