@@ -4,7 +4,9 @@
     attention     attention that stays inside each conversation or clip of a pack
     encoder       Whisper's encoder at the true length of every clip
     connectors    positions of the encoder -> positions of the LLM, as geometry counts them
-    speech_lm     the three together: embeddings, states, logits at labels only
+    llm, lora     the language model: body, logits, low-rank updates
+    assembly      what is fresh and what is trained
+    speech_lm     the whole: embeddings, states, logits at labels only
     losses        cross-entropy, response KL, alignment of hidden states
     answering     batched generation
 
