@@ -82,10 +82,11 @@ def choose_kernel(wanted: str, *, device: torch.device, dtype: torch.dtype) -> K
         dtype: What it computes in.
 
     Raises:
-        ModelError: FlashAttention is asked for where it can't run.
+        ModelError: What is asked for can't run there.
     """
+    on_gpu = device.type == "cuda"
     can_flash = (
-        device.type == "cuda"
+        on_gpu
         and dtype in (torch.bfloat16, torch.float16)
         and torch.cuda.get_device_capability(device) >= _LEAST_CAPABILITY
     )
@@ -95,9 +96,13 @@ def choose_kernel(wanted: str, *, device: torch.device, dtype: torch.dtype) -> K
                 "attention must be auto, flex or sdpa here: flash needs a GPU of compute "
                 f"capability 8.0 and 16 bits, found {device.type} and {dtype}"
             )
+        case "flex" if not on_gpu:
+            raise ModelError(
+                f"attention must be auto or sdpa here: flex needs a GPU, found {device.type}"
+            )
         case "flash" | "flex" | "sdpa":
             return wanted
-    if device.type != "cuda":
+    if not on_gpu:
         return "sdpa"
     return "flash" if can_flash else "flex"
 
@@ -220,7 +225,10 @@ def _flash(
     states = [states[0].transpose(0, 1) for states in (query, key, value)]
     lengths = (segments.borders, segments.borders, segments.longest, segments.longest)
     if find_spec("flash_attn") is not None:
-        from flash_attn import flash_attn_varlen_func  # noqa: PLC0415 - need not be installed
+        # need not be installed
+        from flash_attn import (  # type: ignore[import-not-found]  # noqa: PLC0415
+            flash_attn_varlen_func,
+        )
 
         attended = flash_attn_varlen_func(
             *states,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import peft
-from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.tuners.lora import LoraLayer
 from torch import nn
 
 from sllm_data.errors import ModelError
@@ -41,7 +41,7 @@ def add_lora(model: nn.Module, config: LoraConfig, *, where: str) -> None:
         )
     updates = peft.LoraConfig(
         r=config.rank,
-        lora_alpha=config.alpha,
+        lora_alpha=config.alpha,  # type: ignore[arg-type] - it is only divided
         lora_dropout=config.dropout,
         target_modules=list(config.targets),
     )
@@ -51,9 +51,9 @@ def add_lora(model: nn.Module, config: LoraConfig, *, where: str) -> None:
             parameter.data = parameter.data.float()
 
 
-def lora_layers(model: nn.Module) -> list[BaseTunerLayer]:
+def lora_layers(model: nn.Module) -> list[LoraLayer]:
     """Returns the layers that have an update."""
-    return [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+    return [module for module in model.modules() if isinstance(module, LoraLayer)]
 
 
 @contextmanager

@@ -59,6 +59,7 @@ def loss_sums(
     *,
     to_logits: Callable[[Tensor], Tensor],
     config: LossConfig,
+    slice_logits: int = _SLICE,
 ) -> LossSums:
     """Returns the losses of a pack.
 
@@ -68,16 +69,23 @@ def loss_sums(
         labels: int64 (L,).
         to_logits: The LLM's output layer: (n, H) to (n, vocabulary).
         config: Weights.
+        slice_logits: How many are computed at once.
     """
-    sums = _sliced(speech.last, twin.last if twin else None, labels, to_logits, config)
+    with_kl = config.response_kl.weight > 0
+    if config.needs_twin and twin is None:
+        raise ValueError("the text twin's states must be there for this loss, they are not")
+    sums = _sliced(
+        (speech.last, twin.last if twin and with_kl else None, labels),
+        to_logits=to_logits,
+        temperature=config.response_kl.temperature,
+        slice_logits=slice_logits,
+    )
     parts = {"cross_entropy": sums[0]}
     total = config.cross_entropy.weight * sums[0]
-    if config.response_kl.weight:
+    if with_kl:
         parts["response_kl"] = sums[1]
         total = total + config.response_kl.weight * sums[1]
-    if config.hidden_alignment.weight:
-        if twin is None:
-            raise ValueError("hidden_alignment needs the states of the text twin")
+    if twin and config.hidden_alignment.weight:
         distance = distance_sum(speech.layers, twin.layers, config.hidden_alignment)
         parts["hidden_alignment"] = distance
         total = total + config.hidden_alignment.weight * distance
@@ -89,28 +97,25 @@ def loss_sums(
 
 
 def _sliced(
-    speech: Tensor,
-    twin: Tensor | None,
-    labels: Tensor,
+    sides: tuple[Tensor, Tensor | None, Tensor],
+    *,
     to_logits: Callable[[Tensor], Tensor],
-    config: LossConfig,
+    temperature: float,
+    slice_logits: int,
 ) -> Tensor:
-    """Returns cross-entropy and response KL: float32 (2,)."""
-    with_kl = config.response_kl.weight > 0
-    if with_kl and twin is None:
-        raise ValueError("response_kl needs the states of the text twin")
+    """Returns cross-entropy and response KL of speech, twin and labels: float32 (2,)."""
 
-    def of_slice(states: Tensor, other: Tensor | None, wanted: Tensor) -> Tensor:
-        logits = to_logits(states).float()
-        entropy = cross_entropy(logits, wanted, reduction="sum")
-        if other is None:
+    def of_slice(speech: Tensor, twin: Tensor | None, labels: Tensor) -> Tensor:
+        logits = to_logits(speech).float()
+        entropy = cross_entropy(logits, labels, reduction="sum")
+        if twin is None:
             return torch.stack([entropy, entropy.new_zeros(())])
         with torch.no_grad():
-            answers = to_logits(other).float()
-        return torch.stack([entropy, kl_sum(logits, answers, config.response_kl.temperature)])
+            answers = to_logits(twin).float()
+        return torch.stack([entropy, kl_sum(logits, answers, temperature)])
 
-    size = max(1, _SLICE // to_logits(speech[:0]).shape[-1])
-    sides = (speech, twin if with_kl else None, labels)
+    speech, _, labels = sides
+    size = max(1, slice_logits // to_logits(speech[:0]).shape[-1])
     if len(labels) <= size:
         return of_slice(*sides)
     sums = speech.new_zeros(2, dtype=torch.float32)

@@ -47,7 +47,7 @@ class ParameterCounts:
     frozen: int
 
 
-class SpeechLM(nn.Module):
+class SpeechLM(nn.Module):  # type: ignore[misc] - torch's types are not read
     """Encoder, connector and LLM.
 
     Args:
@@ -273,7 +273,8 @@ def load_speech_lm(config: ModelConfig, *, seed: int, dtype: torch.dtype, device
     llm = load_llm(config.llm, dtype=full if config.llm.mode == "full" else dtype)
     kernel = choose_kernel(config.llm.attention, device=torch.device(device), dtype=dtype)
     parts = assemble(whisper, llm, config, seed=seed, dtype=dtype, kernel=kernel)
-    return SpeechLM(parts, config=config, dtype=dtype).to(device)
+    model: SpeechLM = SpeechLM(parts, config=config, dtype=dtype).to(device)
+    return model
 
 
 def _twin_of(batch: PackedBatch) -> PackedText:
