@@ -96,6 +96,11 @@ class ChatRenderer:
         )
         self.stop_ids = self._turns.stop_ids
 
+    @property
+    def tokenizer_module(self) -> str:
+        """What a process must import to be handed a renderer, which takes seconds."""
+        return type(self._tokenizer).__module__
+
     def __reduce__(self) -> tuple[Any, ...]:  # Any: as pickle wants it
         make = partial(ChatRenderer, model=self._model, revision=self.revision)
         return make, (self._tokenizer, self._template)
