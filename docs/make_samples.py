@@ -159,6 +159,11 @@ clip can be read without its neighbours; everything else is compressed with zstd
   backbone saw. Both have the same turns and the same last answer.
 - Only spans with `supervised` have a loss. Where `finish_reason` is `length` the answer was
   cut off: don't train its end-of-text token.
+- Where `backbone.top_logprobs` asked for them, `response_top_token_ids` and `response_logprobs`
+  tell what the backbone, having read the text twin, held for likeliest at each place of
+  `response_token_ids`: a loss that compares distributions (KL) then needs no backbone beside the
+  student. They come from the model's own logits, before temperature and cuts, so the token that
+  was sampled need not be among them.
 - Intervals are [start, start + num), in frames of the decoded clip at its native rate.
 
 ## From samples to audio

@@ -213,6 +213,8 @@ def instruct_sample(  # noqa: PLR0913 - the values that meet in a row
         text_messages=(*read, *twin),
         response=answer,
         response_token_ids=response.token_ids or None,
+        response_top_token_ids=response.top_token_ids,
+        response_logprobs=response.top_logprobs,
         response_language=response_language,
         num_response_tokens=response.num_response_tokens,
         finish_reason=response.finish_reason,

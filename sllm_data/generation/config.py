@@ -61,6 +61,16 @@ class SamplingConfig(BaseModel):
         "tenth of the throughput",
         json_schema_extra=_IDENTITY,
     )
+    top_logprobs: int = Field(
+        0,
+        ge=0,
+        le=20,
+        description="keep so many of the likeliest tokens at each place of an answer, with their "
+        "log probabilities: what a KL loss needs of the backbone; 0 is off. Not for scripted; "
+        "openai needs a tokenizer here and a server that names tokens by their ids, as vLLM's "
+        "does. An open part holds about 70 bytes for each: take a smaller part_size for many",
+        json_schema_extra=_IDENTITY,
+    )
 
 
 class VllmConfig(SamplingConfig):
@@ -250,6 +260,11 @@ class OpenaiConfig(SamplingConfig):
     def _renders_ids(self) -> Self:
         if self.prompt_mode == "ids" and self.tokenizer is None:
             raise ValueError("tokenizer must be given where prompt_mode is ids")
+        if self.top_logprobs and self.tokenizer_source is None:
+            raise ValueError(
+                "top_logprobs must be 0 where the server renders prompts: their token ids are "
+                "not known here; give tokenizer, and no prompt_mode: messages"
+            )
         return self
 
     @property
@@ -306,6 +321,15 @@ class ScriptedConfig(SamplingConfig):
     max_in_flight: int = Field(
         64, ge=1, description="requests at once", json_schema_extra=_OPERATIONAL
     )
+
+    @model_validator(mode="after")
+    def _tells_no_probabilities(self) -> Self:
+        if self.top_logprobs:
+            raise ValueError(
+                "top_logprobs must be 0 where engine is scripted: a function has no "
+                f"probabilities, got {self.top_logprobs}; take vllm or openai"
+            )
+        return self
 
     @property
     def model_name(self) -> str:

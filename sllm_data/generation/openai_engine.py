@@ -158,7 +158,7 @@ class OpenaiEngine:
         if reply.refused is not None:
             return refusal(request, reply.refused)
         try:
-            return read_answer(request, reply.document)
+            return read_answer(request, reply.document, top_logprobs=self._config.top_logprobs)
         except Malformed as error:
             raise Unanswered(str(error)) from error
 
@@ -203,11 +203,13 @@ class OpenaiEngine:
         modes: list[Any] = []  # Any: the two literals
         if wanted != "messages" and self._config.tokenizer is not None:
             modes.append("ids")
-        if wanted != "ids":
+        if wanted != "ids" and not self._config.top_logprobs:
             modes.append("messages")
         why = ""
+        # the likeliest tokens of an answer are nothing without its own
+        ways = (True,) if self._config.top_logprobs else (True, False)
         for mode in modes:
-            for returns_ids in (True, False):
+            for returns_ids in ways:
                 dialect = Dialect(prompt_mode=mode, returns_ids=returns_ids, is_vllm=is_vllm)
                 why = await self._client.persist(
                     partial(self._problem, dialect), seed=0, name="a first request"
@@ -236,6 +238,11 @@ class OpenaiEngine:
             raise Unanswered(str(error)) from error
         if dialect.prompt_mode == "ids" and counted != len(_PROBE_IDS):
             return f"it counted {counted} tokens in a prompt of {len(_PROBE_IDS)} token ids"
+        if self._config.top_logprobs:
+            try:
+                read_answer(_PROBE, reply.document, top_logprobs=self._config.top_logprobs)
+            except Malformed as error:
+                return str(error)
         return ""
 
     async def _end(self) -> None:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sllm_data.errors import one_line
 from sllm_data.generation.config import OpenaiConfig
+from sllm_data.generation.likeliest import Places, from_server
 from sllm_data.records import Reason, Rejection, Request, Response
 
 Document = dict[str, Any]  # Any: JSON
@@ -56,6 +57,7 @@ class _TokenLogprob(BaseModel):
 
 class _Logprobs(BaseModel):
     token_logprobs: list[_Logprob | None] | None = None
+    top_logprobs: list[dict[str, _Logprob] | None] | None = None
     content: list[_TokenLogprob] | None = None
 
 
@@ -99,7 +101,10 @@ def payload(request: Request, dialect: Dialect, config: OpenaiConfig) -> Documen
         body["stop"] = list(sampling.stop)
     if dialect.prompt_mode == "ids":
         body |= {"prompt": list(request.prompt_token_ids), "max_tokens": sampling.max_tokens}
-        body |= {"logprobs": 0} if config.logprobs else {}
+        if config.logprobs or config.top_logprobs:
+            body["logprobs"] = config.top_logprobs
+        if config.top_logprobs:
+            body["return_tokens_as_token_ids"] = True
     else:
         turns = [{"role": turn.role, "content": turn.content} for turn in request.messages]
         body |= {"messages": turns, config.max_tokens_field: sampling.max_tokens}
@@ -124,8 +129,18 @@ def num_prompt_tokens(document: Any) -> int:  # Any: JSON that a server sent
     return _parsed(document).usage.prompt_tokens
 
 
-def read_answer(request: Request, document: Any) -> Response | Rejection:  # Any: as above
+def read_answer(
+    request: Request,
+    document: Any,  # Any: as above
+    *,
+    top_logprobs: int = 0,
+) -> Response | Rejection:
     """Reads a server's answer to a request.
+
+    Args:
+        request: What was asked.
+        document: What was sent.
+        top_logprobs: How many of the likeliest tokens it was asked for.
 
     Raises:
         Malformed: It is no answer, or the server gave up on it half-way.
@@ -143,6 +158,7 @@ def read_answer(request: Request, document: Any) -> Response | Rejection:  # Any
             f"finish_reason must be stop or length, the server sent {choice.finish_reason!r}",
         )
     cached = usage.prompt_tokens_details
+    top = _likeliest(choice, top_logprobs) if top_logprobs else (None, None)
     return Response(
         request_id=request.request_id,
         text=text,
@@ -152,6 +168,8 @@ def read_answer(request: Request, document: Any) -> Response | Rejection:  # Any
         num_response_tokens=usage.completion_tokens,
         num_cached_tokens=cached.cached_tokens if cached else None,
         mean_logprob=_mean_logprob(choice),
+        top_token_ids=top[0],
+        top_logprobs=top[1],
     )
 
 
@@ -196,6 +214,16 @@ def _parsed(document: Any) -> _Answer:  # Any: JSON that a server sent
     if not answer.choices:
         raise Malformed("no answer of the OpenAI protocol: choices is empty")
     return answer
+
+
+def _likeliest(choice: _Choice, count: int) -> Places:
+    if choice.token_ids is None:
+        raise Malformed("it must tell the token ids of its answer, for backbone.top_logprobs")
+    told = choice.logprobs.top_logprobs if choice.logprobs else None
+    try:
+        return from_server(told, count=count, num_tokens=len(choice.token_ids))
+    except ValueError as error:
+        raise Malformed(f"{error}, for backbone.top_logprobs") from error
 
 
 def _mean_logprob(choice: _Choice) -> float | None:

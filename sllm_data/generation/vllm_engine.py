@@ -27,6 +27,7 @@ from sllm_data.errors import EngineError, SllmDataError
 from sllm_data.generation.config import VllmConfig
 from sllm_data.generation.engine_log import EngineLog
 from sllm_data.generation.engine_processes import EngineProcesses
+from sllm_data.generation.likeliest import from_vllm
 from sllm_data.generation.vllm_start import (
     check_folder,
     check_version,
@@ -204,7 +205,7 @@ class VllmEngine:
                     for output in self._engine.step():
                         if output.finished:
                             request = running.pop(output.request_id)
-                            self._results.put(_response(request, output))
+                            self._results.put(self._response(request, output))
         except Exception as error:  # noqa: BLE001 - raised again in the caller's thread
             # its words only: its traceback would keep vLLM and its sockets alive
             self._results.put(f"{type(error).__name__}: {error}")
@@ -233,7 +234,8 @@ class VllmEngine:
                 max_tokens=sampling.max_tokens,
                 stop=list(sampling.stop),
                 seed=request.seed,
-                logprobs=0 if self._config.logprobs else None,
+                logprobs=self._config.top_logprobs or (0 if self._config.logprobs else None),
+                flat_logprobs=bool(self._config.top_logprobs),
                 output_kind=RequestOutputKind.FINAL_ONLY,
             )
             prompt = {"type": "token", "prompt_token_ids": list(request.prompt_token_ids)}
@@ -243,6 +245,29 @@ class VllmEngine:
             self._results.put(_rejection(request, Reason.REFUSED_BY_ENGINE, detail))
         else:
             running[request.request_id] = request
+
+    def _response(self, request: Request, output: Any) -> Response:  # Any: a RequestOutput
+        completion = output.outputs[0]
+        if completion.finish_reason not in ("stop", "length"):
+            # abort: a signal reached the core; error: its own trouble, not the request's
+            raise EngineError(
+                f"{request.request_id}: vLLM ended it with {completion.finish_reason}"
+            )
+        token_ids = tuple(completion.token_ids)
+        summed = completion.cumulative_logprob
+        top = from_vllm(completion.logprobs) if self._config.top_logprobs else (None, None)
+        return Response(
+            request_id=request.request_id,
+            text=completion.text,
+            token_ids=token_ids,
+            finish_reason=completion.finish_reason,
+            num_prompt_tokens=len(request.prompt_token_ids),
+            num_response_tokens=len(token_ids),
+            num_cached_tokens=output.num_cached_tokens,
+            mean_logprob=None if summed is None or not token_ids else summed / len(token_ids),
+            top_token_ids=top[0],
+            top_logprobs=top[1],
+        )
 
 
 def _llm_engine(config: VllmConfig, *, on_cpu: bool) -> Any:  # vLLM's LLMEngine
@@ -299,25 +324,6 @@ def _refusals() -> tuple[type[Exception], ...]:
 
     own = getattr(getattr(vllm, "exceptions", None), "VLLMClientError", ValueError)
     return ValueError, TypeError, own
-
-
-def _response(request: Request, output: Any) -> Response:  # Any: vLLM's RequestOutput
-    completion = output.outputs[0]
-    if completion.finish_reason not in ("stop", "length"):
-        # abort: a signal reached the core; error: its own trouble. The request is not to blame
-        raise EngineError(f"{request.request_id}: vLLM ended it with {completion.finish_reason}")
-    token_ids = tuple(completion.token_ids)
-    summed = completion.cumulative_logprob
-    return Response(
-        request_id=request.request_id,
-        text=completion.text,
-        token_ids=token_ids,
-        finish_reason=completion.finish_reason,
-        num_prompt_tokens=len(request.prompt_token_ids),
-        num_response_tokens=len(token_ids),
-        num_cached_tokens=output.num_cached_tokens,
-        mean_logprob=None if summed is None or not token_ids else summed / len(token_ids),
-    )
 
 
 def _rejection(request: Request, reason: Reason, detail: str) -> Rejection:

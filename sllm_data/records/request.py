@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 FINISH_REASONS = ("stop", "length")
+ANSWER_PASSES = ("main", "followup_answer")
+"""The passes whose answers become the responses of rows; the others help to make rows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,10 +83,26 @@ class Response:
     """Prompt tokens found in the engine's prefix cache; None where it does not tell."""
     mean_logprob: float | None
     """Mean log probability of the response's tokens, where it was asked for."""
+    top_token_ids: tuple[tuple[int, ...], ...] | None = None
+    """At the place of each of `token_ids`, the likeliest tokens of the whole vocabulary,
+    likeliest first; None where they were not asked for. A token that was sampled need not be
+    among them."""
+    top_logprobs: tuple[tuple[float, ...], ...] | None = None
+    """Their natural log probabilities, in the same shape."""
 
     def __post_init__(self) -> None:
         if self.finish_reason not in FINISH_REASONS:
             raise ValueError(
                 f"{self.request_id}: finish_reason must be one of {FINISH_REASONS}, "
                 f"got {self.finish_reason!r}"
+            )
+        if self.top_token_ids is None and self.top_logprobs is None:
+            return
+        of_ids = list(map(len, self.top_token_ids or ()))
+        of_logprobs = list(map(len, self.top_logprobs or ()))
+        if of_ids != of_logprobs or len(of_ids) != len(self.token_ids) or len(set(of_ids)) > 1:
+            raise ValueError(
+                f"{self.request_id}: top_token_ids and top_logprobs must be one list for each of "
+                f"{len(self.token_ids)} token_ids, all of one length, got lists of {of_ids} and "
+                f"{of_logprobs}"
             )

@@ -112,5 +112,9 @@ class Sample:
     quality: Quality
     source: Source
     response_token_ids: tuple[int, ...] | None = None
+    response_top_token_ids: tuple[tuple[int, ...], ...] | None = None
+    """The likeliest tokens at the place of each of them; see `Response.top_token_ids`."""
+    response_logprobs: tuple[tuple[float, ...], ...] | None = None
+    """Log probabilities of those, in the same shape."""
     cut: str | None = None
     """The policy by which the clip was cut into speech and text; None where all is heard."""

@@ -18,7 +18,7 @@ SCHEMA_VERSION = 1
 
 HISTORY = {
     1: "2026-11: first version; candidates: start_s; samples: quality.role_marker, "
-    "cut; alignments.",
+    "cut, response_top_token_ids; responses: top_token_ids, top_logprobs; alignments.",
 }
 
 
@@ -199,6 +199,12 @@ _ROW_COLUMNS = (
     _column("variant", _STR, "which layout of the prompt, or cut policy"),
 )
 
+_LIKELIEST = (
+    "at the place of each of its tokens, the `backbone.top_logprobs` likeliest tokens, likeliest "
+    "first; where asked for"
+)
+_LOGPROBS = "natural log probabilities of those, before temperature and cuts; the same shape"
+
 REQUESTS = Table(
     name="requests",
     meaning="every rendered prompt with its sampling parameters",
@@ -242,6 +248,8 @@ RESPONSES = Table(
         _column("num_response_tokens", _I32, "tokens of the answer"),
         _column("num_cached_tokens", _I32, "prompt tokens from the cache", nullable=True),
         _column("mean_logprob", _F32, "of the answer's tokens, where asked for", nullable=True),
+        _column("top_token_ids", pa.list_(pa.list_(_I32)), _LIKELIEST, nullable=True),
+        _column("top_logprobs", pa.list_(pa.list_(_F32)), _LOGPROBS, nullable=True),
         _column("engine", _STR, "vllm, openai, scripted; none where nothing was asked"),
         _column("engine_version", _STR, "of the engine"),
         _column("prompt_mode", _STR, "ids, messages or none"),
@@ -264,12 +272,8 @@ SAMPLES = Table(
         _column("text_messages", pa.list_(MESSAGE), "the twin that the backbone saw"),
         _column("response", _STR, "the last assistant turn"),
         _column("response_token_ids", pa.list_(_I32), "its tokens", nullable=True),
-        _column(
-            "response_logprobs",
-            pa.list_(pa.list_(_F32)),
-            "its top log probabilities, for losses that need them",
-            nullable=True,
-        ),
+        _column("response_top_token_ids", pa.list_(pa.list_(_I32)), _LIKELIEST, nullable=True),
+        _column("response_logprobs", pa.list_(pa.list_(_F32)), _LOGPROBS, nullable=True),
         _column("response_language", _STR, "detected; `und` where it can't be told"),
         _column("num_response_tokens", _I32, "tokens of the response"),
         _column("finish_reason", _STR, "stop; length: its end-of-text token is not trained"),

@@ -8,8 +8,9 @@ from itertools import chain
 from pathlib import Path
 
 from sllm_data.config import RunConfig
-from sllm_data.generation import Engine, start_engine
+from sllm_data.generation import BackboneConfig, Engine, start_engine
 from sllm_data.records import Request, Response
+from sllm_data.records.request import ANSWER_PASSES
 from sllm_data.shards import TABLES, part_name, read_part, write_part
 from sllm_data.steps.feeding import Feeder, OpenPart, Row, Throughput
 from sllm_data.steps.parts import Records, Step, write_rejections
@@ -46,7 +47,7 @@ def answer_parts(
     first = _first_to_ask(parts, lambda part: commit(_commit(root, job, part, {})))
     if first is None:
         return Throughput()
-    with closing(start_engine(config.backbone)) as engine:
+    with closing(start_engine(backbone_for(config.backbone, job.turn))) as engine:
         mark = _engine_columns(engine)
         feeder = Feeder(
             engine,
@@ -56,6 +57,13 @@ def answer_parts(
         )
         feeder.run()
     return feeder.throughput
+
+
+def backbone_for(backbone: BackboneConfig, turn: str) -> BackboneConfig:
+    """Returns how to ask in a pass: the likeliest tokens are for the responses of rows alone."""
+    if turn in ANSWER_PASSES:
+        return backbone
+    return backbone.model_copy(update={"top_logprobs": 0})
 
 
 def _first_to_ask(

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from sllm_data.records import Message, Request, Response, Sample, Sampling, Source, Speaker
@@ -16,7 +16,11 @@ _REQUEST_FIELDS = tuple(
     for name in Request.__dataclass_fields__
     if name not in ("messages", "prompt_token_ids", "sampling")
 )
-_RESPONSE_FIELDS = tuple(name for name in Response.__dataclass_fields__ if name != "token_ids")
+_RESPONSE_FIELDS = tuple(
+    name
+    for name in Response.__dataclass_fields__
+    if name not in ("token_ids", "top_token_ids", "top_logprobs")
+)
 
 
 def canonical(value: Mapping[str, Any]) -> str:  # Any: JSON values
@@ -64,8 +68,16 @@ def sampling_document(sampling: Sampling) -> dict[str, Any]:
 def response_from(row: Row) -> Response:
     """Reads a row of responses/."""
     return Response(
-        **{name: row[name] for name in _RESPONSE_FIELDS}, token_ids=tuple(row["token_ids"])
+        **{name: row[name] for name in _RESPONSE_FIELDS},
+        token_ids=tuple(row["token_ids"]),
+        # a part that was written before there were these columns lacks them
+        top_token_ids=_nested(row.get("top_token_ids")),
+        top_logprobs=_nested(row.get("top_logprobs")),
     )
+
+
+def _nested(lists: list[list[Any]] | None) -> tuple[tuple[Any, ...], ...] | None:  # Any: as above
+    return None if lists is None else tuple(map(tuple, lists))
 
 
 def response_row(response: Response) -> dict[str, Any]:
@@ -73,12 +85,20 @@ def response_row(response: Response) -> dict[str, Any]:
     row: dict[str, Any] = {name: getattr(response, name) for name in _RESPONSE_FIELDS}
     # a server's JSON may hold half a surrogate pair, which no UTF-8 file can
     text = response.text.encode("utf-8", "replace").decode()
-    return row | {"text": text, "token_ids": response.token_ids}
+    return row | {
+        "text": text,
+        "token_ids": response.token_ids,
+        "top_token_ids": response.top_token_ids,
+        "top_logprobs": response.top_logprobs,
+    }
 
 
 def sample_row(sample: Sample) -> dict[str, Any]:
     """Writes a row of samples/."""
-    row = asdict(sample)
+    # asdict would copy each of these numbers by itself: a tenth of a second for a long answer
+    row = asdict(replace(sample, response_top_token_ids=None, response_logprobs=None))
+    row["response_top_token_ids"] = sample.response_top_token_ids
+    row["response_logprobs"] = sample.response_logprobs
     row["audio_refs"] = [
         {"audio_part": part, "audio_id": audio_id} for part, audio_id in sample.audio_refs
     ]

@@ -6,7 +6,7 @@ business: rows without one are not looked at here.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -89,8 +89,8 @@ def _compare(
     )
     result = database.execute(
         f"SELECT l.{comparison.key}, {columns} "
-        f"FROM {_rows(job)} l "
-        f"JOIN {parquet(partners)} r ON {comparison.join} "
+        f"FROM {_rows([job.root / job.part.file], comparison.folder)} l "
+        f"JOIN {_rows(partners, comparison.other)} r ON {comparison.join} "
         f"WHERE {comparison.where} AND {sampled_sql(comparison.sampled_by, job.share)} "
         f"AND ({' OR '.join(differ)}) ORDER BY l.file_row_number"
     )
@@ -99,12 +99,13 @@ def _compare(
             tally.add_all(_findings(job, comparison, row))
 
 
-def _rows(job: PairJob) -> str:
-    """SQL of the part's rows, with the columns that may be missing and are."""
-    path = job.root / job.part.file
-    missing = missing_columns(TABLES[job.part.table], pq.read_schema(path).names)
+def _rows(paths: Sequence[Path], folder: str) -> str:
+    """SQL of the rows of parts, with the columns that may be missing and are."""
+    names = {name for path in paths for name in pq.read_schema(path).names}
+    missing = missing_columns(TABLES[folder.partition("/")[0]], names)
     added = "".join(f', NULL AS "{column.name}"' for column in missing)
-    return f"(SELECT *{added} FROM {parquet([path], 'file_row_number = true')})"
+    options = ("file_row_number = true", "union_by_name = true")
+    return f"(SELECT *{added} FROM {parquet(paths, *options)})"
 
 
 def _findings(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from sllm_data.config import RunConfig
+from sllm_data.records.request import ANSWER_PASSES
 from sllm_data.validation import row_rules
 from sllm_data.validation.conditions import Condition, not_in, texts, wrong
 from sllm_data.validation.contract import Contract
@@ -67,6 +68,7 @@ def conditions(
         *row_rules.nulls(table, published),
         *row_rules.FIXED.get(table, ()),
         *_configured(table, turn, config, contract),
+        *(_likeliest(table, turn, config.backbone.top_logprobs) if config else ()),
         *_listed(table, turn, contract),
     ]
     names = published.columns.keys()
@@ -109,6 +111,29 @@ def _configured(
     if config and (table == "samples" or (table, turn) == ("requests", "main")):
         asked = sorted(name for name, task in config.tasks.items() if task.weight > 0)
         yield not_in("known_task", "task", "task", asked)
+
+
+def _likeliest(table: str, turn: str, wanted: int) -> Iterator[Condition]:
+    """As many of the likeliest tokens as the run asked for, where an engine was asked."""
+    match table:
+        case "samples":
+            column, engine = "response_top_token_ids", "generator.engine"
+        case "responses":
+            column, engine = "top_token_ids", "engine"
+            wanted = wanted if turn in ANSWER_PASSES else 0
+        case _:
+            return
+    lacking = f"{column} IS NULL OR len({column}[1]) <> {wanted}" if wanted else "false"
+    yield wrong(
+        "likeliest_tokens",
+        column,
+        f"CASE WHEN {wanted} = 0 OR {engine} = 'none' THEN {column} IS NOT NULL "
+        f"ELSE {lacking} END",
+        f"must be {wanted} tokens of each place where an engine was asked, and missing elsewhere"
+        if wanted
+        else "must be missing: backbone.top_logprobs is 0, or no row's response comes from here",
+        value=f"len({column}[1])",
+    )
 
 
 def _durations(config: RunConfig | None, contract: Contract) -> Iterator[Condition]:

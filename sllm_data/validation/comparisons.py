@@ -265,6 +265,16 @@ _OF_TABLES = (
                 found="coalesce(l.response_token_ids, [])",
                 expected="r.token_ids",
             ),
+            Same(
+                column="response_top_token_ids",
+                found="l.response_top_token_ids",
+                expected="r.top_token_ids",
+            ),
+            Same(
+                column="response_logprobs",
+                found="l.response_logprobs",
+                expected="r.top_logprobs",
+            ),
             # those of a transcript are counted when the sample is made
             _only_if(
                 "r.engine <> 'none'", "num_response_tokens", expected="r.num_response_tokens"

@@ -77,6 +77,13 @@ RULES = (
         "allow, and as many as it says",
     ),
     Rule(
+        name="likeliest_tokens",
+        level=1,
+        meaning="the likeliest tokens of a response, where it has them, are one list for each of "
+        "its tokens, all of one length, `backbone.top_logprobs` of the run, distinct and sorted; "
+        "their log probabilities are finite, at most 0 and together no more than certain",
+    ),
+    Rule(
         name="score_range",
         level=1,
         meaning="shares and rates lie in 0 to 1, a judge's score in 1 to 5",
@@ -122,6 +129,39 @@ _TRANSCRIPT = wrong(
     f"NOT regexp_matches(transcript, '{_WORDS}')",
     "must hold a letter or a digit",
 )
+
+_CERTAIN = 1.01  # probabilities of half precision may come to a little more than 1
+
+
+def _likeliest(top: str, logprobs: str, token_ids: str) -> Iterator[Condition]:
+    yield wrong(
+        "likeliest_tokens",
+        top,
+        f"({top} IS NULL) <> ({logprobs} IS NULL) OR len({top}) <> coalesce(len({token_ids}), 0) "
+        f"OR list_transform({top}, lambda x: len(x)) "
+        f"IS DISTINCT FROM list_transform({logprobs}, lambda x: len(x)) "
+        f"OR len(list_distinct(list_transform({top}, lambda x: coalesce(len(x), -1)))) > 1",
+        f"must be one list for each of {token_ids}, all of one length, the same as {logprobs}",
+        value=f"list_transform({top}, lambda x: len(x))",
+    )
+    yield wrong(
+        "likeliest_tokens",
+        top,
+        any_of(top, "len(list_distinct(x)) < len(x) OR list_min(x) < 0"),
+        "must be distinct token ids",
+    )
+    yield wrong(
+        "likeliest_tokens",
+        logprobs,
+        any_of(
+            logprobs,
+            "len(list_filter(x, lambda p: p IS NULL OR NOT isfinite(p) OR p > 0)) > 0 "
+            "OR x <> list_reverse_sort(x) "
+            f"OR list_sum(list_transform(x, lambda p: exp(p))) > {_CERTAIN}",
+        ),
+        "must be finite and at most 0, the largest first, and together no more than certain",
+    )
+
 
 FIXED: Mapping[str, tuple[Condition, ...]] = {
     "candidates": (
@@ -219,6 +259,7 @@ FIXED: Mapping[str, tuple[Condition, ...]] = {
         ),
     ),
     "responses": (
+        *_likeliest("top_token_ids", "top_logprobs", "token_ids"),
         enum("finish_reason", FINISH_REASONS),
         enum("prompt_mode", _PROMPT_MODES),
         named("engine"),
@@ -231,6 +272,7 @@ FIXED: Mapping[str, tuple[Condition, ...]] = {
         ),
     ),
     "samples": (
+        *_likeliest("response_top_token_ids", "response_logprobs", "response_token_ids"),
         id_like("sample_id", _HASH128, "must be 32 lower-case hexadecimal digits"),
         enum("split", SPLITS),
         enum("eval_group", EVAL_GROUPS),

@@ -69,6 +69,7 @@ def made(  # noqa: PLR0913 - what differs between samples
     token_ids: tuple[int, ...] = (5, 6),
     finish_reason: str = "stop",
     content: Content | None = None,
+    top: tuple[tuple[tuple[int, ...], ...], tuple[tuple[float, ...], ...]] | None = None,
 ) -> Sample:
     user = Message(role="user", content=f"{before}hello there{after}")
     first = (Message(role="system", content=system),) if system is not None else ()
@@ -103,6 +104,8 @@ def made(  # noqa: PLR0913 - what differs between samples
         num_response_tokens=len(token_ids),
         num_cached_tokens=None,
         mean_logprob=None,
+        top_token_ids=top[0] if top else None,
+        top_logprobs=top[1] if top else None,
     )
     return instruct_sample(
         request,
@@ -158,6 +161,16 @@ def test_the_transcript_is_kept_as_read_and_as_shown():
 @pytest.mark.parametrize(("token_ids", "kept"), [((5, 6), (5, 6)), ((), None)])
 def test_token_ids_are_missing_where_nobody_told_them(token_ids, kept):
     assert made(token_ids=token_ids).response_token_ids == kept
+
+
+def test_the_likeliest_tokens_go_with_the_answer_into_its_row(tmp_path):
+    ids, logprobs = ((5, 9), (6, 2)), ((-0.25, -2.0), (-0.5, -1.5))
+    rows = [sample_row(made(top=(ids, logprobs))), sample_row(made())]
+    write_part(tmp_path, "s.parquet", rows, table=TABLES["samples"], identity="i")
+    stored = read_part(tmp_path / "s.parquet").to_pylist()
+    assert stored[0]["response_top_token_ids"] == [[5, 9], [6, 2]]
+    assert stored[0]["response_logprobs"] == [[-0.25, -2.0], [-0.5, -1.5]]
+    assert (stored[1]["response_top_token_ids"], stored[1]["response_logprobs"]) == (None, None)
 
 
 def test_an_answer_that_was_cut_off_is_marked():

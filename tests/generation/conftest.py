@@ -212,6 +212,7 @@ def vllm_config(tiny_backbone: Path) -> VllmConfig:
         kv_cache_gib=1,
         enforce_eager=True,
         logprobs=True,
+        top_logprobs=4,
     )
 
 

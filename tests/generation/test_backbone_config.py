@@ -41,6 +41,8 @@ def test_every_field_says_what_it_is_for_and_whether_it_may_change(kind):
         {"workers": 0},
         {"gpu_memory_utilization": 1.1},
         {"unknown": 1},
+        {"top_logprobs": -1},
+        {"top_logprobs": 21},
         {"model": ""},
     ],
 )
@@ -58,6 +60,21 @@ def test_a_base_url_must_be_one(url):
 def test_token_ids_without_a_tokenizer_are_refused():
     with pytest.raises(ValidationError, match="tokenizer must be given"):
         ADAPTER.validate_python(SMALLEST["openai"] | {"prompt_mode": "ids"})
+
+
+@pytest.mark.parametrize(
+    ("engine", "change", "says"),
+    [
+        ("scripted", {}, "must be 0 where engine is scripted: .* got 5; take vllm or openai"),
+        ("openai", {}, "must be 0 where the server renders prompts: .* give tokenizer"),
+        ("openai", {"tokenizer": "a/b", "prompt_mode": "messages"}, "no prompt_mode: messages"),
+    ],
+)
+def test_the_likeliest_tokens_of_whom_has_none_are_refused(engine, change, says):
+    with pytest.raises(ValidationError, match=f"top_logprobs {says}|top_logprobs .*{says}"):
+        ADAPTER.validate_python(SMALLEST[engine] | {"top_logprobs": 5} | change)
+    known = ADAPTER.validate_python(SMALLEST["openai"] | {"tokenizer": "a/b", "top_logprobs": 20})
+    assert known.top_logprobs == 20
 
 
 def test_the_tokenizer_is_the_models_own_for_vllm_and_a_choice_elsewhere():

@@ -121,6 +121,52 @@ def test_a_vllm_that_keeps_its_version_to_itself_is_no_problem(server, started, 
     assert started().version == "vllm"
 
 
+def _likeliest(*places, **more):
+    """An answer with so many tokens, and the likeliest at the place of each."""
+    told = [{f"token_id:{token}": logprob for token, logprob in place.items()} for place in places]
+    logprobs = {"token_logprobs": [-1.0] * len(places), "top_logprobs": told}
+    return {"token_ids": [8] * len(places), "logprobs": logprobs} | more
+
+
+def test_the_likeliest_tokens_are_sorted_and_a_sampled_one_beside_them_is_left_out(
+    server, started, make_request, ask
+):
+    server.probe = lambda _path, _body: server.good(**_likeliest({1: -0.5, 2: -1.0}))
+    # as vLLM tells them: the sampled token first, one more where it is not among the likeliest
+    server.script = lambda _path, _body: server.good(
+        "well said", **_likeliest({8: -9.0, 5: -0.5, 6: -1.0}, {8: -2.0, 7: -0.25})
+    )
+    response = ask(started(top_logprobs=2), [make_request()])["r:main"]
+    assert response.top_token_ids == ((5, 6), (7, 8))
+    assert response.top_logprobs == ((-0.5, -1.0), (-0.25, -2.0))
+    assert response.mean_logprob == -1.0
+    _, body = server.bodies[0]
+    assert (body["logprobs"], body["return_tokens_as_token_ids"]) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("choice", "says"),
+    [
+        ({}, "must tell the token ids of its answer"),
+        ({"token_ids": [8]}, "must tell the likeliest tokens of each of 1 places, it told none"),
+        (_likeliest({1: -0.5}), "must tell 2 tokens of each place, it told 1"),
+        (_likeliest({1: 0.5, 2: -1.0}), "must be at most 0, got 0.5"),
+        (_likeliest({1: -0.5, 10**9: -1.0}), "must name tokens by their ids"),
+        (_likeliest({1: -0.5, 2: -1.0}, token_ids=[8, 9]), "each of 2 places, .* of 1 places"),
+        (
+            {"token_ids": [8], "logprobs": {"top_logprobs": [{" a": -1.0, " b": -2.0}]}},
+            r"must name tokens by their ids \(token_id:5\), .* got ' a'",
+        ),
+    ],
+)
+def test_a_server_that_does_not_tell_the_likeliest_tokens_stops_the_start(
+    server, config, choice, says
+):
+    server.probe = lambda _path, _body: server.good("hello", **choice)
+    with pytest.raises(EngineError, match=rf"{says}.*, for backbone\.top_logprobs"):
+        start_engine(config(top_logprobs=2))
+
+
 def test_a_request_without_token_ids_is_rejected_in_ids_mode(started, make_request, ask):
     rejection = ask(started(), [make_request(ids=())])["r:main"]
     assert (rejection.reason, rejection.audio_id) == (Reason.REFUSED_BY_ENGINE, "corpus/1/x/r")
@@ -351,7 +397,7 @@ def test_closing_drops_what_is_in_flight_and_may_be_done_twice(server, config, m
 @pytest.mark.timeout(600)
 def test_vllms_own_server_answers_token_ids_with_token_ids(vllm_server, make_request, ask):
     config = OpenaiConfig(
-        engine="openai", model="tiny", base_url=vllm_server, tokenizer="x", logprobs=True
+        engine="openai", model="tiny", base_url=vllm_server, tokenizer="x", top_logprobs=4
     )
     with closing(start_engine(config)) as engine:
         requests = [make_request(f"r{k}", ids=(5, 6, 7 + k), max_tokens=8) for k in range(20)]
@@ -363,6 +409,10 @@ def test_vllms_own_server_answers_token_ids_with_token_ids(vllm_server, make_req
         assert response.num_response_tokens == len(response.token_ids) <= 8
         assert response.num_prompt_tokens == 3
         assert response.mean_logprob < 0
+        assert {len(place) for place in response.top_token_ids} == {4}
+        # greedy: the likeliest is what was said
+        assert tuple(place[0] for place in response.top_token_ids) == response.token_ids
+        assert all(list(p) == sorted(p, reverse=True) for p in response.top_logprobs)
     assert too_long.reason is Reason.PROMPT_TOO_LONG
 
 

@@ -17,6 +17,11 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
     max_leaves=10,
 )
+PLACES = st.dictionaries(
+    st.integers(0, 9).map("token_id:{}".format) | st.text(max_size=9),
+    st.floats(-9, 0) | st.floats(),
+    max_size=3,
+)
 ANSWERS = st.fixed_dictionaries(
     {
         "choices": st.lists(
@@ -26,7 +31,11 @@ ANSWERS = st.fixed_dictionaries(
                     "text": JSON,
                     "message": st.fixed_dictionaries({"content": JSON}) | JSON,
                     "token_ids": st.lists(st.integers(0, 9)) | JSON,
-                    "logprobs": st.fixed_dictionaries({"token_logprobs": JSON}) | JSON,
+                    "logprobs": st.fixed_dictionaries(
+                        {"token_logprobs": JSON},
+                        optional={"top_logprobs": st.lists(PLACES, max_size=3) | JSON},
+                    )
+                    | JSON,
                 },
             ),
             max_size=2,
@@ -39,15 +48,19 @@ ANSWERS = st.fixed_dictionaries(
 )
 
 
-@given(document=JSON | ANSWERS)
-def test_any_json_is_an_answer_a_rejection_or_malformed(make_request, document):
+@given(document=JSON | ANSWERS, count=st.integers(0, 2))
+def test_any_json_is_an_answer_a_rejection_or_malformed(make_request, document, count):
     try:
-        answer = read_answer(make_request(), document)
+        answer = read_answer(make_request(), document, top_logprobs=count)
     except Malformed:
         return
     assert isinstance(answer, Response | Rejection)
     if isinstance(answer, Response):
         assert answer.mean_logprob is None or math.isfinite(answer.mean_logprob)
+        assert (answer.top_logprobs is None) == (count == 0)
+        for place in answer.top_logprobs or ():
+            assert len(place) == count
+            assert all(math.isfinite(logprob) and logprob <= 0 for logprob in place)
 
 
 @given(content=st.binary(max_size=200) | st.just(b"[" * 60_000))

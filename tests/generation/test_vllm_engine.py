@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
+from transformers import AutoModelForCausalLM
 
 from sllm_data.errors import EngineError, ModelError
 from sllm_data.generation import VllmConfig, start_engine
@@ -56,6 +58,26 @@ def test_a_seed_gives_its_own_answer_whatever_shares_the_batch(vllm_engine, make
     assert together["x:main"].text == alone.text
     other = ask(vllm_engine, [make_request("x", seed=8, **hot)])["x:main"]
     assert other.token_ids != alone.token_ids
+
+
+@pytest.mark.engine
+def test_the_likeliest_tokens_are_those_of_the_model_whatever_was_sampled(
+    vllm_engine, make_request, ask, tiny_backbone
+):
+    greedy = ask(vllm_engine, [make_request(max_tokens=8)])["r:main"]
+    assert tuple(place[0] for place in greedy.top_token_ids) == greedy.token_ids
+    hot = ask(vllm_engine, [make_request(max_tokens=8, temperature=2.0, seed=3)])["r:main"]
+    assert {len(place) for place in (*hot.top_token_ids, *hot.top_logprobs)} == {4}
+    # some sampled token is not among the likeliest, and is not put there
+    assert any(
+        token not in place for token, place in zip(hot.token_ids, hot.top_token_ids, strict=True)
+    )
+    model = AutoModelForCausalLM.from_pretrained(tiny_backbone, dtype=torch.float32)
+    with torch.no_grad():
+        logits = model(torch.tensor([[5, 6, 7, *hot.token_ids]])).logits[0, 2:-1]
+    expected = logits.log_softmax(-1).topk(4)
+    assert hot.top_token_ids == tuple(map(tuple, expected.indices.tolist()))
+    assert torch.allclose(torch.tensor(hot.top_logprobs), expected.values, atol=0.05)
 
 
 @pytest.mark.engine

@@ -116,6 +116,31 @@ def test_a_response_ends_with_stop_or_length(reason):
 
 
 @pytest.mark.parametrize(
+    ("ids", "logprobs"),
+    [
+        (((1,), (2,)), None),
+        (((1,),), ((-0.5,),)),
+        (((1,), (2,)), ((-0.5,), (-0.5, -1.0))),
+        (((1,), (2, 3)), ((-0.5,), (-0.5, -1.0))),
+    ],
+)
+def test_the_likeliest_tokens_are_one_list_for_each_token_all_of_one_length(ids, logprobs):
+    with pytest.raises(ValueError, match="r: top_token_ids and top_logprobs must be one list"):
+        Response(
+            request_id="r",
+            text="",
+            token_ids=(1, 2),
+            finish_reason="stop",
+            num_prompt_tokens=1,
+            num_response_tokens=2,
+            num_cached_tokens=None,
+            mean_logprob=None,
+            top_token_ids=ids,
+            top_logprobs=logprobs,
+        )
+
+
+@pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"type": "text"}, "a text span must have text and no audio"),

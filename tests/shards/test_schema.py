@@ -63,7 +63,7 @@ def test_names_without_some_keep_their_order():
                 "reused_from",
             },
         ),
-        (Sample, "samples", {"response_logprobs"}),
+        (Sample, "samples", set()),
         (Rejection, "rejections", set()),
     ],
 )

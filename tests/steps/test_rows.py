@@ -42,11 +42,32 @@ requests = st.builds(
         if field.type is str or field.type == "str"
     },
 )
+
+
+def nested(values, *, places: int, width: int):
+    place = st.lists(values, min_size=width, max_size=width).map(tuple)
+    return st.lists(place, min_size=places, max_size=places).map(tuple)
+
+
+@st.composite
+def likeliest(draw):
+    """Token ids of an answer, with the likeliest at the place of each, or without."""
+    places, width = draw(st.integers(0, 4)), draw(st.integers(0, 3))
+    ids = draw(st.lists(small, min_size=places, max_size=places).map(tuple))
+    if not width:
+        return {"token_ids": ids}
+    return {
+        "token_ids": ids,
+        "top_token_ids": draw(nested(small, places=places, width=width)),
+        "top_logprobs": draw(nested(st.floats(-9, 0, width=32), places=places, width=width)),
+    }
+
+
 responses = st.builds(
-    Response,
+    lambda told, **fields: Response(**told, **fields),
+    likeliest(),
     request_id=texts,
     text=texts,
-    token_ids=st.lists(small, max_size=4).map(tuple),
     finish_reason=st.sampled_from(["stop", "length"]),
     num_prompt_tokens=small,
     num_response_tokens=small,
@@ -66,6 +87,32 @@ def test_a_request_comes_back_from_its_row(request_):
 def test_a_response_comes_back_from_its_row(response):
     assert response_from(response_row(response)) == response
     assert response_row(response).keys() <= set(TABLES["responses"].names())
+
+
+@given(st.lists(responses, max_size=3))
+def test_responses_come_back_from_a_part(tmp_path_factory, made):
+    root = tmp_path_factory.getbasetemp()
+    beside = dict.fromkeys(("request_key", "engine", "engine_version", "prompt_mode"), "x")
+    rows = (response_row(response) | beside | {"determinism": "exact"} for response in made)
+    write_part(root, "responses.parquet", rows, table=TABLES["responses"], identity="i")
+    assert [response_from(r) for r in read_part(root / "responses.parquet").to_pylist()] == made
+
+
+def test_a_response_of_before_there_were_likeliest_tokens_has_none():
+    row = response_row(
+        Response(
+            request_id="r",
+            text="x",
+            token_ids=(1,),
+            finish_reason="stop",
+            num_prompt_tokens=1,
+            num_response_tokens=1,
+            num_cached_tokens=None,
+            mean_logprob=None,
+        )
+    )
+    del row["top_token_ids"], row["top_logprobs"]
+    assert response_from(row).top_logprobs is None
 
 
 @given(st.lists(requests, max_size=3))

@@ -98,6 +98,10 @@ def _response_length(root):
     return _set(root, SAMPLES, "num_response_tokens", 5)
 
 
+def _likeliest_tokens(root):
+    return _set(root, SAMPLES, "response_top_token_ids", [[1, 2]], shown="[2]")
+
+
 def _score_range(root):
     return _set(root, SAMPLES, "quality.copy_rate", 1.5)
 
@@ -237,6 +241,7 @@ PLANTED = {
     "duration_bounds": _duration_bounds,
     "prompt_length": _prompt_length,
     "response_length": _response_length,
+    "likeliest_tokens": _likeliest_tokens,
     "score_range": _score_range,
     "index_verdict": _index_verdict,
     "span_form": _span_form,
