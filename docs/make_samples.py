@@ -141,7 +141,8 @@ its own.
 ## Parts and order
 
 Every table is a folder of Parquet files `part-00000.parquet`, `part-00001.parquet`, ...;
-`requests/` and `responses/` have one folder for each pass (`main`, `restore`, `judge`),
+`requests/` and `responses/` have one folder for each pass (`main`, and `restore`,
+`question`, `followup`, `followup_answer`, `judge` where they are asked for),
 `rejections/` one for each step. A part without rows is a file without rows. Part k of
 `requests/main/`, `responses/main/` and `samples/` comes from part k of `index/`; which part of
 `audio/` holds a clip is told by the row. A dataset that was extended has more parts, and its

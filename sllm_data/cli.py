@@ -11,14 +11,14 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sllm_data import __version__, cli_testbed, cli_trust
+from sllm_data import __version__, cli_learn, cli_testbed, cli_trust
 from sllm_data.cli_stop import stopping_at_sigterm
 from sllm_data.config import document_schema, load_config
 from sllm_data.doctor import Check, examine
@@ -26,6 +26,7 @@ from sllm_data.errors import RejectedError, SllmDataError
 from sllm_data.files import shipped_folder
 from sllm_data.prompting.lint import lint_pools
 from sllm_data.prompting.pools import Pools, load_pools
+from sllm_data.records import PASSES, Pass
 from sllm_data.reporting import as_text, collect_stats
 from sllm_data.reporting.render import chosen_samples, render_samples
 from sllm_data.shards import TABLES
@@ -44,6 +45,8 @@ app.add_typer(cli_testbed.app, name="testbed")
 app.command()(cli_trust.validate)
 app.command()(cli_trust.diff)
 app.command()(cli_trust.replay)
+app.command()(cli_learn.train)
+app.command()(cli_learn.infer)
 
 _out = Console(highlight=False, soft_wrap=True)
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -57,9 +60,7 @@ Overrides = Annotated[
 Extend = Annotated[
     bool, typer.Option("--extend", help="add corpora, tasks or utterances to a finished dataset")
 ]
-Turn = Annotated[
-    Literal["restore", "main", "judge"], typer.Option("--pass", help="restore, main or judge")
-]
+Turn = Annotated[Pass, typer.Option("--pass", help=", ".join(PASSES))]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 PoolFolders = Annotated[
     list[Path] | None, typer.Option("--pools", help="a folder of pools of your own; repeat it")

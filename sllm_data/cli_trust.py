@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from sllm_data.records import PASSES, Pass
 from sllm_data.reporting.diff_text import diff_as_text
 from sllm_data.reporting.replay_text import replay_as_text
 from sllm_data.steps import Progress
@@ -92,9 +93,7 @@ def replay(
     ] = None,
     *,
     sample: Annotated[int, typer.Option(min=1, help="requests to ask again")] = 200,
-    turn: Annotated[
-        Literal["restore", "main", "judge"], typer.Option("--pass", help="restore, main or judge")
-    ] = "main",
+    turn: Annotated[Pass, typer.Option("--pass", help=", ".join(PASSES))] = "main",
     max_distance: Annotated[
         float, typer.Option(min=0, max=1, help="largest mean distance of texts that is close")
     ] = MAX_DISTANCE,

@@ -38,7 +38,7 @@ from sllm_data.filtering.config import FilterConfig
 from sllm_data.generation.config import BackboneConfig
 from sllm_data.prompting.config import PromptConfig
 from sllm_data.runners.config import RunnerConfig
-from sllm_data.sampling.config import DrawConfig, SplitConfig, TaskConfig
+from sllm_data.sampling.config import DrawConfig, FollowupConfig, SplitConfig, TaskConfig
 from sllm_data.sampling.quotas import MAX_TASKS
 
 _IDENTITY: Document = {"change": "identity"}
@@ -84,6 +84,9 @@ class RunConfig(BaseModel):
     )
     draw: DrawConfig = Field(DrawConfig(), description="how tasks are drawn")
     prompts: PromptConfig = Field(PromptConfig(), description="wordings and templates")
+    followup: FollowupConfig = Field(
+        FollowupConfig(), description="which answers get a second turn"
+    )
     interleave: InterleaveConfig = Field(
         InterleaveConfig(), description="which clips are cut into speech and text"
     )
@@ -108,6 +111,15 @@ class RunConfig(BaseModel):
         return self.interleave.chance > 0 or any(
             task.weight > 0 and task.supervision != "answer" for task in self.tasks.values()
         )
+
+    @property
+    def writes_questions(self) -> bool:
+        """Whether the backbone writes something for any wording to ask about."""
+        return any(self.asks_about(name) for name, task in self.tasks.items() if task.weight > 0)
+
+    def asks_about(self, task: str) -> bool:
+        """Whether the wordings of a task ask about something that the backbone writes first."""
+        return self.tasks[task].question != "none"
 
     @property
     def recipe_name(self) -> str:

@@ -174,6 +174,7 @@ def instruct_sample(  # noqa: PLR0913 - the values that meet in a row
     quality: Quality,
     response_language: str,
     provenance: Provenance,
+    second: tuple[str, Response] | None = None,
 ) -> Sample:
     """Builds the row of one answered request.
 
@@ -184,8 +185,9 @@ def instruct_sample(  # noqa: PLR0913 - the values that meet in a row
         content: What of it is heard, and what is read.
         audio_turn: The user turn of the audio side, before and after the content.
         quality: What the filters saw.
-        response_language: Of the answer.
+        response_language: Of the last answer.
         provenance: Where it all came from.
+        second: What was asked on in text, and its answer, which is then the row's response.
     """
     system = tuple(
         Turn(role=m.role, content=(Span(type="text", text=m.content),))
@@ -201,6 +203,18 @@ def instruct_sample(  # noqa: PLR0913 - the values that meet in a row
         trained = Span(type="text", text=answer, supervised=True)
         turns = (Turn(role="user", content=spans), Turn(role="assistant", content=(trained,)))
         twin = (Message(role="assistant", content=answer),)
+    if second is not None:
+        question, response = second
+        answer = response.text
+        trained = Span(type="text", text=answer, supervised=True)
+        turns += (
+            Turn(role="user", content=(Span(type="text", text=question),)),
+            Turn(role="assistant", content=(trained,)),
+        )
+        twin += (
+            Message(role="user", content=question),
+            Message(role="assistant", content=answer),
+        )
     return Sample(
         sample_id=request.sample_id,
         recipe=provenance.recipe,

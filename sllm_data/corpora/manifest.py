@@ -242,6 +242,7 @@ class _Reader:
             gender=gender_of(row.gender or None),
             age=row.age or None,
             accent=row.accent or None,
+            emotion=row.emotion or None,
         )
 
     def _rejected(self, where: str, audio_id: str | None, unfit: Unfit) -> Rejection:

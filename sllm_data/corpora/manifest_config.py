@@ -61,6 +61,7 @@ class ManifestColumns(BaseModel):
         ("age",), description="Of the speaker: text or a whole number.", json_schema_extra=IDENTITY
     )
     accent: Texts = Field(("accent",), description="Of the speaker.", json_schema_extra=IDENTITY)
+    emotion: Texts = Field(("emotion",), description="Of the speaker.", json_schema_extra=IDENTITY)
     split: Texts = Field(
         ("split",),
         description="The corpus's own split, in words such as `train`, `dev` and `test`.",

@@ -39,6 +39,7 @@ class ManifestRow:
     gender: str | None
     age: str | None
     accent: str | None
+    emotion: str | None
     split: str | None
     shard: str | None
     extra: Mapping[str, str]
@@ -117,6 +118,7 @@ def _row(line: "_Line", columns: ManifestColumns) -> ManifestRow | Unfit:
         gender=line.text(columns.gender),
         age=line.label(columns.age),
         accent=line.text(columns.accent),
+        emotion=line.text(columns.emotion),
         split=line.text(columns.split),
         shard=line.label(columns.shard),
         extra=line.rest(),

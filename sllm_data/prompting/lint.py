@@ -19,11 +19,14 @@ from sllm_data.prompting.templates import template_from_string
 MIN_WORDINGS = 4
 NEAR_DUPLICATE_RATIO = 95.0
 """In percent; two wordings that are more alike than this count as one."""
-KNOWN_VARIABLES = frozenset({"target_language"})
+KNOWN_VARIABLES = frozenset({"target_language", "question", "statement", "emotion"})
 """What a wording may use: the parameters that the tasks have."""
+HEARD_VARIABLES = frozenset({"emotion"})
+"""What the backbone must be told and the speech model must hear."""
 
 _MAX_MESSAGE = 500
 _END = tuple(".?!:;…。？！：।؟")  # noqa: RUF001 - full-width marks are meant
+_WRITTEN = ("{{ question }}", "{{ statement }}")  # whole sentences, with marks of their own
 _SIDES = ("text", "audio")
 
 
@@ -169,7 +172,10 @@ def _variables(pool: Pool) -> Iterator[Finding]:
         for name in sorted((text | audio) - KNOWN_VARIABLES):
             message = f"variable {name} is unknown; there is: {', '.join(sorted(KNOWN_VARIABLES))}"
             yield _of(pool, instruction, "undefined_variable", message)
-        for name in sorted((text ^ audio) & KNOWN_VARIABLES):
+        for name in sorted(audio & HEARD_VARIABLES):
+            message = f"variable {name} must be used on the text side only: audio tells it"
+            yield _of(pool, instruction, "told_variable", message)
+        for name in sorted((text ^ audio) & KNOWN_VARIABLES - HEARD_VARIABLES):
             message = f"variable {name} must be used on both sides"
             yield _of(pool, instruction, "one_sided_variable", message)
 
@@ -177,7 +183,7 @@ def _variables(pool: Pool) -> Iterator[Finding]:
 def _end(pool: Pool) -> Iterator[Finding]:
     for instruction in pool.instructions:
         for side in _SIDES:
-            if not _wording(instruction, side).endswith(_END):
+            if not _wording(instruction, side).endswith((*_END, *_WRITTEN)):
                 message = f"the {side} side must end in a punctuation mark"
                 yield _of(pool, instruction, "end_punctuation", message)
 

@@ -23,6 +23,8 @@ CHAT_TEMPLATE = "fallback_chat"
 FIELDS: Mapping[str, frozenset[str]] = {
     "task": frozenset({"instruction", "content"}),
     "restore": frozenset({"transcript", "language"}),
+    "question": frozenset({"transcript", "language"}),
+    "followup": frozenset({"instruction", "transcript", "response", "language"}),
     "judge": frozenset({"instruction", "transcript", "response"}),
 }
 """What the renderer of each kind of template passes; give it to `load_template` as fields."""

@@ -20,16 +20,18 @@ checks again later.
 
 from sllm_data.records.alignment import AlignedWord
 from sllm_data.records.rejection import Reason, Rejection
-from sllm_data.records.request import Message, Request, Response, Sampling
+from sllm_data.records.request import PASSES, Message, Pass, Request, Response, Sampling
 from sllm_data.records.sample import Generator, Quality, Sample, Span, Turn
 from sllm_data.records.utterance import Candidate, IndexRow, Source, Speaker, Utterance
 
 __all__ = [
+    "PASSES",
     "AlignedWord",
     "Candidate",
     "Generator",
     "IndexRow",
     "Message",
+    "Pass",
     "Quality",
     "Reason",
     "Rejection",

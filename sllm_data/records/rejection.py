@@ -40,6 +40,7 @@ class Reason(StrEnum):
     # planning and asking
     PROMPT_TOO_LONG = "prompt_too_long"
     NO_RESTORED_TRANSCRIPT = "no_restored_transcript"
+    NO_QUESTION = "no_question"
     REFUSED_BY_ENGINE = "refused_by_engine"
     # verdicts on responses
     TRUNCATED = "truncated"

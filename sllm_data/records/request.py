@@ -1,10 +1,20 @@
 """What is asked of the backbone and what it answered."""
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 FINISH_REASONS = ("stop", "length")
 ANSWER_PASSES = ("main", "followup_answer")
 """The passes whose answers become the responses of rows; the others help to make rows."""
+
+Pass = Literal["restore", "question", "main", "followup", "followup_answer", "judge"]
+"""A round of requests and responses: restore gives transcripts casing and punctuation; question
+writes what a wording asks about; main asks the tasks; followup lets the backbone ask on, and
+followup_answer answers that; judge rates answers."""
+PASSES: tuple[Pass, ...] = get_args(Pass)
+"""In the order in which a run has them."""
+WRITTEN_PARAMS = frozenset({"question", "statement"})
+"""Parameters of a task that the backbone wrote: they are no part of a row's identity."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,11 +1,12 @@
 """Which utterance meets which task: weighted draws, exact quotas, and splits by speaker."""
 
-from sllm_data.sampling.config import DrawConfig, SplitConfig, TaskConfig
+from sllm_data.sampling.config import DrawConfig, FollowupConfig, SplitConfig, TaskConfig
 from sllm_data.sampling.draw import (
     base_language,
     draw_params,
     draw_tasks,
     is_eligible,
+    is_named,
     num_tasks_for,
     pick,
     pick_weighted,
@@ -15,6 +16,7 @@ from sllm_data.sampling.splits import split_of_speaker
 
 __all__ = [
     "DrawConfig",
+    "FollowupConfig",
     "SplitConfig",
     "TaskConfig",
     "assign_quotas",
@@ -22,6 +24,7 @@ __all__ = [
     "draw_params",
     "draw_tasks",
     "is_eligible",
+    "is_named",
     "largest_remainder",
     "num_tasks_for",
     "pick",

@@ -30,6 +30,19 @@ class TaskConfig(BaseModel):
         "target: transcript",
         json_schema_extra=_IDENTITY,
     )
+    question: Literal["none", "question", "statement"] = Field(
+        "none",
+        description="what the backbone writes about the transcript first, for the wording's "
+        "{{ question }} or {{ statement }}: a question, or a statement that is true or false, "
+        "either as likely",
+        json_schema_extra=_IDENTITY,
+    )
+    needs_emotion: bool = Field(
+        False,
+        description="asked only where the corpus knows the speaker's emotion, which the text side "
+        "of the wording names as {{ emotion }}",
+        json_schema_extra=_IDENTITY,
+    )
     max_tokens: int = Field(
         160, ge=1, description="longest answer, in tokens", json_schema_extra=_IDENTITY
     )
@@ -75,6 +88,8 @@ class TaskConfig(BaseModel):
             raise ValueError("response_language 'to' needs at least one language in `to`")
         if self.supervision != "answer" and self.target != "transcript":
             raise ValueError(f"supervision '{self.supervision}' needs target: transcript")
+        if self.question != "none" and self.target != "generated":
+            raise ValueError(f"question '{self.question}' needs target: generated")
         return self
 
 
@@ -99,6 +114,23 @@ class DrawConfig(BaseModel):
     )
     multi_task_count: int = Field(
         2, ge=2, description="how many tasks such an utterance gets", json_schema_extra=_IDENTITY
+    )
+
+
+class FollowupConfig(BaseModel):
+    """Second turns: the backbone asks on about what was said, and answers."""
+
+    model_config = _MODEL
+
+    chance: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the generated answers that get a second turn; 0 is never",
+        json_schema_extra=_IDENTITY,
+    )
+    max_tokens: int = Field(
+        160, ge=1, description="longest second answer, in tokens", json_schema_extra=_IDENTITY
     )
 
 

@@ -16,6 +16,8 @@ from sllm_data.seeding import uniform
 Choice = TypeVar("Choice")
 
 _UNSPACED = ("zh", "ja", "th", "lo", "km", "my", "yue", "bo")
+_MAX_EMOTION = 40  # characters
+_UNKNOWN_EMOTIONS = frozenset({"unknown", "none", "n/a", "na", "other", "-", "?"})
 _CHARACTERS_PER_WORD = 2  # of scripts without spaces, roughly
 
 
@@ -39,11 +41,28 @@ def num_words(transcript: str, language: str) -> int:
     return len(transcript.split())
 
 
-def is_eligible(task: TaskConfig, *, language: str, transcript: str, split: str) -> bool:
-    """Whether a task may be asked of an utterance of this language, length and split."""
+def is_eligible(
+    task: TaskConfig, *, language: str, transcript: str, split: str, emotion: str | None = None
+) -> bool:
+    """Whether a task may be asked of an utterance of this language, length, split and emotion."""
     return (
         is_open(task, language=language, split=split)
         and num_words(transcript, language) >= task.min_words
+        and (is_named(emotion) or not task.needs_emotion)
+    )
+
+
+def is_named(emotion: str | None) -> bool:
+    """Whether an emotion is one that a prompt can name: a few printable words.
+
+    >>> is_named("happy"), is_named(None), is_named("unknown")
+    (True, False, False)
+    """
+    return (
+        emotion is not None
+        and 0 < len(emotion.strip()) <= _MAX_EMOTION
+        and emotion.isprintable()
+        and emotion.strip().casefold() not in _UNKNOWN_EMOTIONS
     )
 
 
@@ -103,11 +122,28 @@ def pick_weighted(
 
 
 def draw_params(
-    task: TaskConfig, *, seed: int, audio_id: str, name: str, language: str
+    task: TaskConfig,
+    *,
+    seed: int,
+    audio_id: str,
+    name: str,
+    language: str,
+    emotion: str | None = None,
 ) -> dict[str, str]:
-    """Draws the parameters of a task for one utterance: `{"to": "de"}`, or none."""
+    """Draws the parameters of a task for one utterance, or none.
+
+    Returns:
+        `to`: language to translate into; `truth`: whether the statement is to be true;
+        `emotion`: as the corpus has it.
+    """
+    params = {}
     own = base_language(language)
+    identity = (audio_id, name)
     choices = sorted(code for code in task.to if base_language(code) != own)
-    if not choices:
-        return {}
-    return {"to": pick(choices, seed=seed, stage="task_params", identity=(audio_id, name))}
+    if choices:
+        params["to"] = pick(choices, seed=seed, stage="task_params", identity=identity)
+    if task.question == "statement":
+        params["truth"] = pick(("false", "true"), seed=seed, stage="truth", identity=identity)
+    if task.needs_emotion and emotion is not None:
+        params["emotion"] = emotion.strip()
+    return params

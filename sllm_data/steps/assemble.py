@@ -19,7 +19,7 @@ from sllm_data.assembly.instruct import (
 from sllm_data.assembly.interleave import UninterleavableError, interleave
 from sllm_data.assembly.pieces import pieces_of
 from sllm_data.filtering.judge import parse_judge
-from sllm_data.filtering.verdicts import judge_response
+from sllm_data.filtering.verdicts import Verdict, judge_response
 from sllm_data.records import (
     AlignedWord,
     Generator,
@@ -27,6 +27,7 @@ from sllm_data.records import (
     Reason,
     Rejection,
     Request,
+    Response,
     Sample,
 )
 from sllm_data.runners import map_parts
@@ -36,6 +37,7 @@ from sllm_data.steps.answers import answer_to
 from sllm_data.steps.context import planner_of, sources_of
 from sllm_data.steps.dataset import Dataset
 from sllm_data.steps.expected import expected_identity
+from sllm_data.steps.followups import second_answer, second_turns_of
 from sllm_data.steps.parts import Counts, Records, Step, StepReport, finish_parts, write_rejections
 from sllm_data.steps.plan import balance
 from sllm_data.steps.planner import Planner
@@ -79,6 +81,7 @@ def assemble(dataset: Dataset, progress: Progress) -> StepReport:
         inputs=(
             *("ingest", "plan.main", "generate.main"),
             *(("generate.judge",) if judged else ()),
+            *(("generate.followup_answer",) if dataset.config.followup.chance > 0 else ()),
             *(("align",) if dataset.config.cuts_clips else ()),
         ),
     )
@@ -115,12 +118,13 @@ def _assemble_part(job: _Job) -> Records:
         "eval_groups": Counter(),
         "response_tokens": Counter(),
         "verdicts": Counter(),
+        "second_turns": Counter(),
         "cuts": Counter(),
         "heard_ppm": Counter(),
     }
 
     def rows() -> Iterator[Row]:
-        for made in _samples(planner, job.number):
+        for made in _samples(planner, job.number, counts["second_turns"]):
             if isinstance(made, Rejection):
                 rejections.append(made)
                 continue
@@ -147,12 +151,15 @@ def _assemble_part(job: _Job) -> Records:
     return (*records, part)
 
 
-def _samples(planner: Planner, number: int) -> Iterator[Sample | Rejection]:
+def _samples(
+    planner: Planner, number: int, second_turns: Counter[str]
+) -> Iterator[Sample | Rejection]:
     root, name = planner.config.output, part_name(number)
     responses = {
         row["request_id"]: row for row in read_part(root / "responses/main" / name).to_pylist()
     }
     scores = _judge_scores(planner, number)
+    seconds = second_turns_of(planner, number)
     clips: dict[str, Clip] = {}
     words: dict[str, tuple[AlignedWord, ...]] = {}
     for row in read_part(root / "requests/main" / name).to_pylist():
@@ -162,15 +169,13 @@ def _samples(planner: Planner, number: int) -> Iterator[Sample | Rejection]:
         if request.audio_id not in clips:
             clips |= _clips(planner, request.audio_part)
             words |= _words(planner, request.audio_part)
-        answered = responses[request.request_id]
-        yield _sample(
-            planner,
-            (request, row),
-            answered,
+        known = _Known(
             clip=clips[request.audio_id],
             words=words.get(request.audio_id, ()),
             judge_score=scores.get(request.sample_id),
+            second=seconds.get(request.sample_id),
         )
+        yield _sample(planner, (request, row), responses[request.request_id], known, second_turns)
 
 
 def _clips(planner: Planner, audio_part: int) -> dict[str, Clip]:
@@ -208,19 +213,28 @@ def _judge_scores(planner: Planner, number: int) -> dict[str, int | None]:
     }
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Known:
+    """What a row is made of besides request and response."""
+
+    clip: Clip
+    words: Sequence[AlignedWord]
+    judge_score: int | None
+    second: tuple[str, Response] | None
+    """What was asked on and answered."""
+
+
 def _sample(
     planner: Planner,
     asked: tuple[Request, Row],
     answered: Row,
-    *,
-    clip: Clip,
-    words: Sequence[AlignedWord],
-    judge_score: int | None,
+    known: _Known,
+    second_turns: Counter[str],
 ) -> Sample | Rejection:
     request, row = asked
-    response = response_from(answered)
+    response, clip, second = response_from(answered), known.clip, None
     try:
-        content = _content(planner, request, clip, words)
+        content = _content(planner, request, clip, known.words)
     except UninterleavableError as error:
         return _rejection(request, Reason.TOO_SHORT_TO_INTERLEAVE, str(error))
     if request.target == "transcript":
@@ -229,11 +243,17 @@ def _sample(
         response = replace(response, num_response_tokens=_count(planner, said))
     else:
         answer = answer_to(
-            request, response, planner=planner, judge_score=judge_score, language=clip.language
+            request,
+            response,
+            planner=planner,
+            judge_score=known.judge_score,
+            language=clip.language,
         )
         verdict = judge_response(answer, planner.config.filters)
         if verdict.reason is not None:
             return _rejection(request, verdict.reason, verdict.detail)
+        if known.second is not None:
+            second, verdict = _second(planner, request, known.second, verdict, second_turns)
         quality, language = verdict.quality, verdict.language
     quality = replace(quality, role_marker=planner.finds_role_marker(request))
     return instruct_sample(
@@ -245,7 +265,25 @@ def _sample(
         quality=quality,
         response_language=language,
         provenance=_provenance(planner, request, row, answered),
+        second=second,
     )
+
+
+def _second(
+    planner: Planner,
+    request: Request,
+    second: tuple[str, Response],
+    first: Verdict,
+    second_turns: Counter[str],
+) -> tuple[tuple[str, Response] | None, Verdict]:
+    """The second turn and what the filters saw of its answer; the first's where it is dropped."""
+    filters = planner.config.filters.model_copy(update={"judge": False})
+    verdict = judge_response(second_answer(request, second[1], planner=planner), filters)
+    second_turns[verdict.quality.verdict] += 1
+    if verdict.reason is not None:
+        return None, first
+    quality = replace(verdict.quality, judge_score=first.quality.judge_score)
+    return second, replace(verdict, quality=quality)
 
 
 def _rejection(request: Request, reason: Reason, detail: str) -> Rejection:

@@ -14,6 +14,8 @@ from sllm_data.steps.planner import Backbone, Planner
 
 RESTORE_TEMPLATE = "restore"
 JUDGE_TEMPLATE = "judge"
+FOLLOWUP_TEMPLATE = "followup"
+QUESTION_TEMPLATES = ("question", "statement_false", "statement_true")
 
 
 @lru_cache(maxsize=2)
@@ -37,6 +39,10 @@ def templates_of(config: RunConfig) -> dict[str, Template]:
         PoolError: A template is missing or unsafe.
     """
     names = [*config.prompts.templates, RESTORE_TEMPLATE, JUDGE_TEMPLATE]
+    if config.writes_questions:
+        names += QUESTION_TEMPLATES
+    if config.followup.chance > 0:
+        names.append(FOLLOWUP_TEMPLATE)
     return {name: load_template(name) for name in names}
 
 

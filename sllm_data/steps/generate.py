@@ -24,7 +24,7 @@ def generate(dataset: Dataset, turn: str, progress: Progress) -> StepReport:
 
     Args:
         dataset: The dataset.
-        turn: restore, main or judge.
+        turn: One of `records.PASSES`.
         progress: Where to show rows/s, tokens/s and the time left.
 
     Raises:

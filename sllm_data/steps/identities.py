@@ -12,7 +12,7 @@ _OF_STEP = {
     "candidates": ("seed", "part_size", "corpora", "speaker_salt"),
     "ingest": ("audio",),
     "index": ("splits", "tasks", "draw"),
-    "plan": ("recipe", "kind", "prompts", "backbone"),
+    "plan": ("recipe", "kind", "prompts", "backbone", "followup"),
     "generate": (),
     "assemble": ("filters", "interleave"),
 }

@@ -29,8 +29,8 @@ from sllm_data.steps.expected import expected_identity
 from sllm_data.steps.parts import Records, Step, StepReport, finish_parts, write_rejections
 from sllm_data.steps.tasks import Admitted, TaskChooser
 
-_TEXTS = ["audio_id", "language", "transcript"]
-_DECISIVE = ["pcm_sha256", "entry", "corpus_split", "source", "speaker"]
+_TEXTS = ["audio_id", "language", "transcript", "speaker"]
+_DECISIVE = ["pcm_sha256", "entry", "corpus_split", "source"]
 _PLACE = ("filename = true", "file_row_number = true")
 _SPLIT_ORDER = "CASE split WHEN 'test' THEN 0 WHEN 'validation' THEN 1 ELSE 2 END"
 
@@ -99,7 +99,8 @@ def _decide(dataset: Dataset, database: duckdb.DuckDBPyConnection, first: int) -
     """Makes `stored`, `verdicts` (fresh clips) and `admitted` (clips that get tasks)."""
     database.execute(
         "CREATE VIEW stored AS SELECT audio_id, transcript, language, pcm_sha256, entry, "
-        "corpus_split, source.corpus AS corpus, speaker.id AS speaker, file_row_number AS row, "
+        "corpus_split, source.corpus AS corpus, speaker.id AS speaker, "
+        "speaker.emotion AS emotion, file_row_number AS row, "
         "CAST(regexp_extract(filename, 'part-(\\d+)[.]parquet$', 1) AS INTEGER) AS audio_part "
         f"FROM {parquet(dataset.root.glob('audio/part-*.parquet'), *_PLACE)}"
     )
@@ -234,6 +235,7 @@ def _rows(
             language=texts[audio_id]["language"],
             transcript=texts[audio_id]["transcript"],
             split=split,
+            emotion=texts[audio_id]["speaker"]["emotion"],
         )
         for audio_id, split, reason, *_ in verdicts
         if reason is None

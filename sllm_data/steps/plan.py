@@ -1,7 +1,8 @@
 """plan: every prompt rendered and tokenised before an engine is started.
 
-Three passes share one step: `restore` asks for the transcript with casing and punctuation,
-`main` asks the tasks, `judge` asks what an answer is worth.
+All passes share one step: `restore` asks for the transcript with casing and punctuation,
+`question` for what a wording asks about, `main` asks the tasks, `followup` and `followup_answer`
+make a second turn of an answer, `judge` asks what an answer is worth.
 """
 
 import gc
@@ -10,23 +11,21 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
-from sllm_data.config import RunConfig
-from sllm_data.prompting.preparation import check_restored, prepare
-from sllm_data.records import Reason, Rejection, Request
+from sllm_data.records import Rejection, Request
 from sllm_data.runners import map_parts
 from sllm_data.shards import TABLES, part_name, read_part, write_part
+from sllm_data.steps.asked import asked_of, needs_questions
 from sllm_data.steps.context import planner_of, sources_of
 from sllm_data.steps.dataset import Dataset
 from sllm_data.steps.expected import expected_identity
+from sllm_data.steps.followups import answer_drafts, followup_drafts
 from sllm_data.steps.parts import Counts, Records, Step, StepReport, finish_parts, write_rejections
-from sllm_data.steps.planner import Asked, Planner, longest_transcript
+from sllm_data.steps.planner import Planner
 from sllm_data.steps.progress import Progress
+from sllm_data.steps.questions import question_drafts
 from sllm_data.steps.rows import request_row
-from sllm_data.steps.side_passes import judge_drafts, restore_draft, restored_answers
-
-PASSES = ("restore", "main", "judge")
+from sllm_data.steps.side_passes import judge_drafts, restore_draft
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +43,7 @@ def plan(dataset: Dataset, turn: str, progress: Progress) -> StepReport:
 
     Args:
         dataset: The dataset.
-        turn: restore, main or judge.
+        turn: One of `records.PASSES`.
         progress: Where to show a bar.
 
     Raises:
@@ -113,11 +112,18 @@ def balance(weights: dict[str, float], counts: Counts) -> dict[str, dict[str, fl
 
 
 def _inputs(dataset: Dataset, turn: str) -> tuple[str, ...]:
+    restored = dataset.config.prompts.preparation == "restored"
     match turn:
-        case "main" if dataset.config.prompts.preparation == "restored":
-            return ("index", "ingest", "generate.restore")
-        case "judge":
+        case "main" | "question":
+            return (
+                *("index", "ingest"),
+                *(("generate.restore",) if restored else ()),
+                *(("generate.question",) if needs_questions(dataset.config, turn) else ()),
+            )
+        case "followup" | "judge":
             return ("plan.main", "generate.main")
+        case "followup_answer":
+            return ("plan.main", "generate.main", "generate.followup")
         case _:
             return ("index", "ingest")
 
@@ -174,86 +180,28 @@ def _plan_part(job: _Job) -> Records:
 def _requests(
     planner: Planner, job: _Job, restored: Counter[str]
 ) -> tuple[list[Request], list[Rejection]]:
-    if job.turn == "judge":
-        return planner.finish(judge_drafts(planner, job.number))
-    asked, unasked = _asked(planner.config, job, restored)
-    if job.turn == "restore":
-        requests, rejections = planner.finish([restore_draft(planner, row) for row in asked])
-    else:
-        requests, rejections = planner.requests(asked)
-    return requests, [*unasked, *rejections]
-
-
-def _asked(
-    config: RunConfig, job: _Job, restored: Counter[str]
-) -> tuple[list[Asked], list[Rejection]]:
-    root = config.output
-    columns = ["audio_id", "language", "transcript"]
-    texts = {
-        row["audio_id"]: row
-        for row in read_part(root / "audio" / part_name(job.audio_part), columns).to_pylist()
-    }
-    answers: dict[str, str] = {}
-    use_restored = job.turn == "main" and config.prompts.preparation == "restored"
-    if use_restored:
-        answers = restored_answers(config.output, job.number)
-    longest = longest_transcript(config.prompts.max_prompt_tokens)
-    asked: list[Asked] = []
-    rejected: list[Rejection] = []
-    for row in read_part(root / "index" / part_name(job.number)).to_pylist():
-        if not row["kept"]:
-            continue
-        text = texts[row["audio_id"]]
-        prepared = text["transcript"].strip()
-        if use_restored:
-            whole = _restored(text, answers.get(row["audio_id"]))
-            restored["kept_as_read" if whole is None else "restored"] += 1
-            prepared = prepared if whole is None else whole
-        elif job.turn == "main":
-            how = config.prompts.preparation
-            prepared = prepare(text["transcript"], how=how, language=text["language"])
-        if not prepared:
-            rejected.append(_left_empty(row["audio_id"], config.prompts.preparation))
-            continue
-        if len(prepared.encode()) > longest:
-            if job.turn == "main":  # not twice, where a restoring pass comes first
-                rejected.append(_overlong(row["audio_id"], prepared, longest))
-            continue
-        asked.append(
-            Asked(
-                audio_id=row["audio_id"],
+    unasked: list[Rejection] = []
+    match job.turn:
+        case "judge":
+            drafts = judge_drafts(planner, job.number)
+        case "followup":
+            drafts = followup_drafts(planner, job.number)
+        case "followup_answer":
+            drafts, unasked = answer_drafts(planner, job.number)
+        case _:
+            asked, unasked = asked_of(
+                planner.config,
+                number=job.number,
                 audio_part=job.audio_part,
-                language=text["language"],
-                prepared=prepared,
-                split=row["split"],
-                tasks=tuple(row["tasks"]),
+                turn=job.turn,
+                restored=restored,
             )
-        )
-    return asked, rejected
-
-
-def _restored(text: dict[str, Any], answer: str | None) -> str | None:  # Any: audio columns
-    if answer is None:
-        return None
-    return check_restored(text["transcript"].strip(), answer, language=text["language"])
-
-
-def _left_empty(audio_id: str, how: str) -> Rejection:
-    return Rejection(
-        row_id=audio_id,
-        audio_id=audio_id,
-        step="plan",
-        reason=Reason.EMPTY_TRANSCRIPT,
-        detail=f"the transcript must hold words, the preparation {how!r} leaves none",
-    )
-
-
-def _overlong(audio_id: str, transcript: str, longest: int) -> Rejection:
-    return Rejection(
-        row_id=audio_id,
-        audio_id=audio_id,
-        step="plan",
-        reason=Reason.PROMPT_TOO_LONG,
-        detail=f"the transcript must have at most {longest} bytes to fit into a prompt, "
-        f"has {len(transcript.encode())}",
-    )
+            if job.turn == "main":
+                requests, rejections = planner.requests(asked)
+                return requests, [*unasked, *rejections]
+            if job.turn == "restore":
+                drafts = [restore_draft(planner, row) for row in asked]
+            else:
+                drafts = question_drafts(planner, asked)
+    requests, rejections = planner.finish(drafts)
+    return requests, [*unasked, *rejections]

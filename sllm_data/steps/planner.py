@@ -5,8 +5,8 @@ Nothing here knows of parts or files: `plan` feeds it rows and writes what comes
 
 import json
 from array import array
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
 from sllm_data.chat import ChatRenderer
@@ -18,12 +18,14 @@ from sllm_data.prompting.sandbox import MAX_OUTPUT_CHARS
 from sllm_data.prompting.templates import Template, template_from_string
 from sllm_data.prompting.twins import Twin, render_twin
 from sllm_data.records import Message, Reason, Rejection, Request, Sampling
+from sllm_data.records.request import WRITTEN_PARAMS
 from sllm_data.sampling import TaskConfig, base_language, draw_params, pick, pick_weighted
 from sllm_data.seeding import hash128, seed_for
 from sllm_data.steps.rows import canonical, sampling_document
 
 _NO_TOKENS: tuple[int, ...] = ()
 _BYTES_PER_TOKEN = 16
+_WORDING_PARAMS = (*sorted(WRITTEN_PARAMS), "emotion")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +39,10 @@ class Asked:
     """The transcript as the backbone is shown it."""
     split: str
     tasks: tuple[str, ...]
+    emotion: str | None = None
+    """Of the speaker, where the corpus knows it."""
+    written: Mapping[str, str] = field(default_factory=dict)
+    """By task: the question or statement that its wording asks about."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -160,11 +166,11 @@ class Planner:
 
     def _draft(self, row: Asked, name: str) -> Request:
         config, task = self.config, self.config.tasks[name]
-        instruction = self._instruction(row, name)
-        params = draw_params(
-            task, seed=config.seed, audio_id=row.audio_id, name=name, language=row.language
-        )
-        task_params = canonical(params)
+        instruction = self.instruction_for(row, name)
+        drawn = self.params_for(row, name)
+        # what the backbone wrote may differ from run to run: it is no part of the row's identity
+        written = {} if task.question == "none" else {task.question: row.written[name]}
+        params = drawn | written
         variant = pick_weighted(
             config.prompts.templates,
             seed=config.seed,
@@ -183,7 +189,7 @@ class Planner:
             config.recipe_name,
             config.kind,
             name,
-            task_params,
+            canonical(drawn),
             instruction.id,
             variant,
             0,
@@ -194,7 +200,7 @@ class Planner:
             audio_part=row.audio_part,
             audio_id=row.audio_id,
             task=name,
-            task_params=task_params,
+            task_params=canonical(params),
             variant=variant,
             draw_index=0,
             instruction_id=instruction.id,
@@ -211,7 +217,23 @@ class Planner:
             request_key="",
         )
 
-    def _instruction(self, row: Asked, name: str) -> Instruction:
+    def params_for(self, row: Asked, name: str) -> dict[str, str]:
+        """The parameters that are drawn for an utterance and a task."""
+        return draw_params(
+            self.config.tasks[name],
+            seed=self.config.seed,
+            audio_id=row.audio_id,
+            name=name,
+            language=row.language,
+            emotion=row.emotion,
+        )
+
+    def instruction_for(self, row: Asked, name: str) -> Instruction:
+        """The wording in which an utterance is asked a task.
+
+        Raises:
+            PoolError: There is no pool in the language that is drawn, or all of it is held out.
+        """
         identity = (row.audio_id, name)
         language = pick_weighted(
             self.config.prompts.instruction_languages,
@@ -248,10 +270,15 @@ class Planner:
 
 
 def wording_fields(params: dict[str, str], instruction: Instruction) -> dict[str, str]:
-    """Returns what a wording may use: the target language's name in the wording's language."""
-    if "to" not in params:
-        return {}
-    return {"target_language": language_name(params["to"], instruction.language)}
+    """Returns what a wording may use.
+
+    That is the target language's name in the wording's language, what the backbone wrote, and
+    the emotion as the corpus words it.
+    """
+    fields = {name: params[name] for name in _WORDING_PARAMS if name in params}
+    if "to" in params:
+        fields["target_language"] = language_name(params["to"], instruction.language)
+    return fields
 
 
 def _eval_group(task: TaskConfig, instruction: Instruction) -> str:

@@ -74,16 +74,43 @@ def _pools_of_task(pools: Pools, task: str, languages: Mapping[str, float]) -> l
 def _check_pool(pool: Pool, task: TaskConfig, layouts: Sequence[Template]) -> None:
     if all(instruction.held_out for instruction in pool.instructions):
         raise PoolError(f"{pool.path}: at least one wording must not be held out")
-    for params in [{"to": code} for code in task.to] or [{}]:
+    for params in _params(task):
         for instruction in pool.instructions:
             try:
                 fields = wording_fields(params, instruction)
                 for side in (instruction.text, instruction.audio):
                     template_from_string(instruction.id, side).render(**fields)
+                _check_variables(instruction, task)
             except PoolError as error:
                 raise PoolError(f"{pool.path}: {error}") from error
         for layout in layouts:
             _check_layout(layout, pool.instructions[0], params)
+
+
+def _params(task: TaskConfig) -> list[dict[str, str]]:
+    """Parameters as rows of the task may have them, with every language that may be drawn."""
+    rest: dict[str, str] = {} if task.question == "none" else {task.question: "?"}
+    if task.needs_emotion:
+        rest["emotion"] = "happy"
+    return [{"to": code} | rest for code in task.to] or [rest]
+
+
+def _check_variables(instruction: Instruction, task: TaskConfig) -> None:
+    """A wording that leaves out what the task is about would ask for something else."""
+    text, audio = (
+        template_from_string(instruction.id, side).variables
+        for side in (instruction.text, instruction.audio)
+    )
+    if task.question != "none" and task.question not in text & audio:
+        raise PoolError(
+            f"wording {instruction.id}: must use {{{{ {task.question} }}}} on both sides, or "
+            "the task's `question` must be none"
+        )
+    if task.needs_emotion and ("emotion" not in text or "emotion" in audio):
+        raise PoolError(
+            f"wording {instruction.id}: must use {{{{ emotion }}}} on the text side and not on "
+            "the audio side, which is to hear it, or the task's `needs_emotion` must be false"
+        )
 
 
 def _check_layout(layout: Template, instruction: Instruction, params: dict[str, str]) -> None:

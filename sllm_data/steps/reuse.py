@@ -15,7 +15,7 @@ from sllm_data.errors import OutputError
 from sllm_data.files import is_folder
 from sllm_data.records.request import ANSWER_PASSES
 from sllm_data.shards import TABLES, read_footer, read_part
-from sllm_data.shards.database import parquet, quoted
+from sllm_data.shards.database import check_path, parquet, quoted
 from sllm_data.steps.database import open_database
 from sllm_data.steps.dataset import Dataset, read_run_document
 
@@ -79,9 +79,10 @@ def checked_dataset(folder: Path) -> Path:
     """Returns the folder of an older dataset that has responses.
 
     Raises:
-        OutputError: It has none.
+        OutputError: It has none, or its name is one that DuckDB can't read from.
         ShardError: One of its parts is no part of ours, or not whole.
     """
+    check_path(folder)
     parts = sorted(folder.glob("responses/*/part-*.parquet")) if is_folder(folder) else []
     if not parts or read_run_document(folder) is None:
         raise OutputError(f"reuse: {folder} must be a dataset with responses, found none there")

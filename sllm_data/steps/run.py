@@ -9,6 +9,7 @@ from functools import partial
 from sllm_data.config import RunConfig
 from sllm_data.errors import ConfigError
 from sllm_data.files import output_lock
+from sllm_data.records import PASSES, Pass
 from sllm_data.steps.align import align
 from sllm_data.steps.assemble import assemble
 from sllm_data.steps.card import write_card
@@ -26,18 +27,28 @@ from sllm_data.steps.progress import Progress
 def step_names(config: RunConfig) -> list[str]:
     """Returns the steps that a configuration needs, in their order.
 
-    `align` is there only where an aligner is configured, `restore` only where transcripts
-    are restored, `judge` only where answers are.
+    `align` is there only where an aligner is configured, each pass but `main` only where
+    something asks for it.
     """
     names = ["candidates", "ingest", "index"]
     if config.alignment.backend != "none":
         names.append("align")
-    if config.prompts.preparation == "restored":
-        names += ["plan.restore", "generate.restore"]
-    names += ["plan.main", "generate.main"]
-    if config.filters.judge:
-        names += ["plan.judge", "generate.judge"]
+    for turn in PASSES:
+        if turn in _passes(config):
+            names += [f"plan.{turn}", f"generate.{turn}"]
     return [*names, "assemble"]
+
+
+def _passes(config: RunConfig) -> set[Pass]:
+    needed: dict[Pass, bool] = {
+        "restore": config.prompts.preparation == "restored",
+        "question": config.writes_questions,
+        "main": True,
+        "followup": config.followup.chance > 0,
+        "followup_answer": config.followup.chance > 0,
+        "judge": config.filters.judge,
+    }
+    return {turn for turn, is_needed in needed.items() if is_needed}
 
 
 def run_step(
@@ -96,7 +107,7 @@ def _steps(dataset: Dataset, progress: Progress) -> dict[str, Callable[[], StepR
         "align": partial(align, dataset, progress),
         "assemble": partial(assemble, dataset, progress),
     }
-    for turn in ("restore", "main", "judge"):
+    for turn in PASSES:
         steps[f"plan.{turn}"] = partial(plan, dataset, turn, progress)
         steps[f"generate.{turn}"] = partial(generate, dataset, turn, progress)
     return steps

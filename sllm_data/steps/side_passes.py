@@ -1,4 +1,7 @@
-"""Requests that serve other requests: restoring a transcript before, judging an answer after."""
+"""Requests that serve other requests: restoring a transcript before, judging an answer after.
+
+Those that write questions and second turns stand in `questions` and `followups`.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +10,7 @@ from sllm_data.filtering.verdicts import judge_response
 from sllm_data.prompting.languages import language_name
 from sllm_data.prompting.sandbox import MAX_OUTPUT_CHARS
 from sllm_data.prompting.templates import Template
-from sllm_data.records import Message, Request, Sampling
+from sllm_data.records import Message, Pass, Request, Sampling
 from sllm_data.seeding import hash128, seed_for
 from sllm_data.shards import part_name, read_part
 from sllm_data.steps.answers import answer_to
@@ -25,9 +28,10 @@ def restore_draft(planner: Planner, row: Asked) -> Request:
     content = template.render(transcript=row.prepared, language=language_name(row.language, "en"))
     # no tokenizer in use needs more than a token a byte
     most = max(_RESTORE_MIN_TOKENS, len(row.prepared.encode()))
-    return _draft(
+    return side_draft(
         planner,
         row,
+        turn="restore",
         sample_id=hash128(row.audio_id, "restore"),
         template=template,
         messages=planner.with_system(content),
@@ -49,17 +53,9 @@ def restored_answers(root: Path, number: int) -> dict[str, str]:
     }
 
 
-def judge_drafts(planner: Planner, number: int) -> list[Request]:
-    """The requests that ask what the answers of a part are worth.
-
-    Answers that the cheap verdicts drop anyway are not judged.
-    """
-    return list(_judge_drafts(planner, number))
-
-
-def _judge_drafts(planner: Planner, number: int) -> Iterator[Request]:
+def kept_answers(planner: Planner, number: int) -> Iterator[tuple[Request, str]]:
+    """The generated answers of a part that the cheap verdicts don't drop, with their requests."""
     root = planner.config.output
-    template = planner.templates[JUDGE_TEMPLATE]
     requests = {
         row["request_id"]: request_from(row)
         for row in read_part(root / "requests/main" / part_name(number)).to_pylist()
@@ -72,45 +68,76 @@ def _judge_drafts(planner: Planner, number: int) -> Iterator[Request]:
             continue
         if len(row["text"]) > MAX_OUTPUT_CHARS // 4:  # a server that knows no max_tokens
             continue
+        yield request, row["text"]
+
+
+def judge_drafts(planner: Planner, number: int) -> list[Request]:
+    """The requests that ask what the answers of a part are worth.
+
+    Answers that the cheap verdicts drop anyway are not judged.
+    """
+    template = planner.templates[JUDGE_TEMPLATE]
+    drafts = []
+    for request, answer in kept_answers(planner, number):
         content = template.render(
             instruction=planner.wording(request),
             transcript=request.transcript_prepared,
-            response=row["text"],
+            response=answer,
         )
-        asked = Asked(
-            audio_id=request.audio_id,
-            audio_part=request.audio_part,
-            language="",
-            prepared=request.transcript_prepared,
-            split=request.split,
-            tasks=(),
-        )
-        yield _draft(
+        draft = side_draft(
             planner,
-            asked,
+            asked_by(request),
+            turn="judge",
             sample_id=request.sample_id,
             template=template,
             messages=planner.with_system(content),
             sampling=planner.sampling(max_tokens=_JUDGE_TOKENS, temperature=0.0),
         )
+        drafts.append(draft)
+    return drafts
 
 
-def _draft(
+def asked_by(request: Request) -> Asked:
+    """The utterance that a request was made of, to ask more about it."""
+    return Asked(
+        audio_id=request.audio_id,
+        audio_part=request.audio_part,
+        language="",
+        prepared=request.transcript_prepared,
+        split=request.split,
+        tasks=(),
+    )
+
+
+def side_draft(  # noqa: PLR0913 - what the requests of all side passes differ in
     planner: Planner,
     row: Asked,
     *,
+    turn: Pass,
     sample_id: str,
     template: Template,
     messages: tuple[Message, ...],
     sampling: Sampling,
+    task: str | None = None,
 ) -> Request:
-    turn = template.id
+    """A request of another pass than main.
+
+    Args:
+        planner: Knows seed and model.
+        row: What it is about.
+        turn: The pass.
+        sample_id: Names the row that it serves, or the utterance where there is none yet.
+        template: That its prompt was rendered by.
+        messages: The prompt.
+        sampling: How it is to be answered.
+        task: That it serves; the pass itself where None.
+    """
     return Request(
         request_id=f"{sample_id}:{turn}",
         sample_id=sample_id,
         audio_part=row.audio_part,
         audio_id=row.audio_id,
-        task=turn,
+        task=task or turn,
         task_params="{}",
         variant=turn,
         draw_index=0,

@@ -34,13 +34,15 @@ class Admitted:
     language: str
     transcript: str
     split: str
+    emotion: str | None
+    """Of the speaker, where the corpus knows it."""
 
 
 class TaskChooser:
     """Chooses the tasks of admitted utterances, for one extension.
 
     `database` must hold a table `admitted` (audio_id, split, growth) and a view `stored`
-    (audio_id, language, transcript); quota mode settles all of it at once.
+    (audio_id, language, transcript, emotion); quota mode settles all of it at once.
     """
 
     def __init__(self, dataset: Dataset, database: duckdb.DuckDBPyConnection) -> None:
@@ -86,7 +88,13 @@ class TaskChooser:
         return [
             name
             for name, task in self._tasks.items()
-            if is_eligible(task, language=row.language, transcript=row.transcript, split=row.split)
+            if is_eligible(
+                task,
+                language=row.language,
+                transcript=row.transcript,
+                split=row.split,
+                emotion=row.emotion,
+            )
         ]
 
     def _drawn(self, row: Admitted, *, growth: bool) -> tuple[str, ...]:
@@ -101,14 +109,19 @@ class TaskChooser:
 
     def _stream(self, split: str, *, growth: bool) -> Iterator[Admitted]:
         result = self._database.cursor().execute(
-            "SELECT audio_id, language, transcript FROM admitted JOIN stored USING (audio_id) "
-            "WHERE split = ? AND growth = ? ORDER BY md5(concat(?, audio_id)), audio_id",
+            "SELECT audio_id, language, transcript, emotion FROM admitted "
+            "JOIN stored USING (audio_id) WHERE split = ? AND growth = ? "
+            "ORDER BY md5(concat(?, audio_id)), audio_id",
             [split, growth, f"{self._config.seed}:"],
         )
         while rows := result.fetchmany(10_000):
-            for audio_id, language, transcript in rows:
+            for audio_id, language, transcript, emotion in rows:
                 yield Admitted(
-                    audio_id=audio_id, language=language, transcript=transcript, split=split
+                    audio_id=audio_id,
+                    language=language,
+                    transcript=transcript,
+                    split=split,
+                    emotion=emotion,
                 )
 
     def _settle(self, split: str) -> None:

@@ -108,7 +108,7 @@ def _configured(
             )
         case _:
             pass
-    if config and (table == "samples" or (table, turn) == ("requests", "main")):
+    if config and (table == "samples" or (table == "requests" and turn in ("question", "main"))):
         asked = sorted(name for name, task in config.tasks.items() if task.weight > 0)
         yield not_in("known_task", "task", "task", asked)
 
@@ -157,7 +157,7 @@ def _lasting(shortest: float, longest: float | None, where: str) -> Condition:
 
 
 def _listed(table: str, turn: str, contract: Contract) -> Iterator[Condition]:
-    asks = table == "requests" and turn not in ("restore", "judge")
+    asks = table == "requests" and turn in ("question", "main")
     if contract.tasks is not None and (asks or table == "samples"):
         yield not_in("allowed_task", "task", "task", contract.tasks)
     if contract.languages is not None and table in ("samples", "audio", "candidates"):

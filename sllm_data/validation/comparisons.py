@@ -54,6 +54,13 @@ RULES = (
         foreign="off",
     ),
     Rule(
+        name="sample_second",
+        level=2,
+        meaning="a sample with a second turn has question, text and tokens of the passes "
+        "`followup` and `followup_answer`",
+        foreign="off",
+    ),
+    Rule(
         name="sample_clip",
         level=2,
         meaning="a sample of one clip has its transcript, language, speaker and source, and "
@@ -148,6 +155,25 @@ _HEARD = (
 
 # rows in which every stretch of speech is answered: `span/repeat`
 _EXCHANGE = "contains(coalesce(l.cut, ''), '/')"
+# rows with a second turn: their response is the second answer
+_SECOND = f"(NOT {_EXCHANGE} AND coalesce(l.text_messages[-3].role = 'assistant', false))"
+
+
+def _answer(condition: str) -> tuple[Same, ...]:
+    """What a sample has of its response, where a condition holds."""
+    return (
+        _only_if(condition, "finish_reason", expected="r.finish_reason"),
+        Same(
+            column="response_token_ids",
+            found="coalesce(l.response_token_ids, [])",
+            expected=f"CASE WHEN {condition} THEN r.token_ids "
+            "ELSE coalesce(l.response_token_ids, []) END",
+        ),
+        _only_if(condition, "response_top_token_ids", expected="r.top_token_ids"),
+        _only_if(condition, "response_logprobs", expected="r.top_logprobs"),
+        _only_if(condition, "quality.mean_logprob", expected="r.mean_logprob"),
+    )
+
 
 _OF_TABLES = (
     Comparison(
@@ -242,7 +268,7 @@ _OF_TABLES = (
             # DuckDB's slices end with the last element that is taken
             Same(
                 column="text_messages",
-                found="l.text_messages[:-2]",
+                found=f"l.text_messages[:CASE WHEN {_SECOND} THEN -4 ELSE -2 END]",
                 expected=f"CASE WHEN {_EXCHANGE} THEN l.text_messages[:-2] ELSE r.messages END",
             ),
         ),
@@ -256,34 +282,42 @@ _OF_TABLES = (
         same=(
             Same(
                 column="response",
-                found="l.response",
+                found=f"CASE WHEN {_SECOND} THEN l.text_messages[-3].content ELSE l.response END",
                 expected=f"CASE WHEN {_EXCHANGE} THEN l.response ELSE r.text END",
-            ),
-            *_equal("finish_reason"),
-            Same(
-                column="response_token_ids",
-                found="coalesce(l.response_token_ids, [])",
-                expected="r.token_ids",
-            ),
-            Same(
-                column="response_top_token_ids",
-                found="l.response_top_token_ids",
-                expected="r.top_token_ids",
-            ),
-            Same(
-                column="response_logprobs",
-                found="l.response_logprobs",
-                expected="r.top_logprobs",
             ),
             # those of a transcript are counted when the sample is made
             _only_if(
-                "r.engine <> 'none'", "num_response_tokens", expected="r.num_response_tokens"
+                f"r.engine <> 'none' AND NOT {_SECOND}",
+                "num_response_tokens",
+                expected="r.num_response_tokens",
             ),
             *_equal(
                 "engine", "engine_version", "prompt_mode", "determinism", in_struct="generator"
             ),
-            *_equal("mean_logprob", in_struct="quality"),
+            *_answer(f"NOT {_SECOND}"),
         ),
+    ),
+    Comparison(
+        rule="sample_second",
+        folder="samples",
+        key="sample_id",
+        other="responses/followup_answer",
+        join="l.sample_id || ':followup_answer' = r.request_id",
+        where=_SECOND,
+        same=(
+            Same(column="response", found="l.response", expected="r.text"),
+            *_equal("num_response_tokens"),
+            *_answer("true"),
+        ),
+    ),
+    Comparison(
+        rule="sample_second",
+        folder="samples",
+        key="sample_id",
+        other="requests/followup_answer",
+        join="l.sample_id || ':followup_answer' = r.request_id",
+        where=_SECOND,
+        same=(Same(column="text_messages", found="l.text_messages[:-2]", expected="r.messages"),),
     ),
     Comparison(
         rule="sample_clip",

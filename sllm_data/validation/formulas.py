@@ -13,6 +13,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from sllm_data.records.request import WRITTEN_PARAMS
 from sllm_data.seeding import hash128, seed_for
 from sllm_data.validation.findings import Finding, Tally, shown
 from sllm_data.validation.pages import batches, noting_damage
@@ -24,7 +25,7 @@ RULES = (
         name="request_ids",
         level=2,
         meaning="`request_id` is `<sample_id>:<pass>`, and `sample_id` the hash of clip, recipe, "
-        "kind, task, parameters, wording, variant and draw",
+        "kind, task, parameters that were drawn, wording, variant and draw",
         foreign="off",
     ),
     Rule(
@@ -151,6 +152,10 @@ def _expected(job: RequestsJob, row: _Row) -> Iterator[tuple[str, str, object]]:
         case "restore":
             yield "request_ids", "sample_id", hash128(row["audio_id"], "restore")
             stage = job.turn
+        case "question":
+            of_task = hash128(row["audio_id"], "question", row["task"])
+            yield "request_ids", "sample_id", of_task
+            stage = job.turn
         case _:
             stage = job.turn
     yield "request_seed", "seed", seed_for(job.seed, stage, sample_id)
@@ -168,11 +173,19 @@ def _sample_id(job: RequestsJob, row: _Row) -> str:
         job.recipe,
         job.kind,
         row["task"],
-        row["task_params"],
+        _drawn(row["task_params"]),
         row["instruction_id"],
         row["variant"],
         row["draw_index"],
     )
+
+
+def _drawn(params: str) -> str:
+    """The parameters without what the backbone wrote."""
+    if not any(f'"{name}"' in params for name in WRITTEN_PARAMS):
+        return params
+    kept = {k: value for k, value in json.loads(params).items() if k not in WRITTEN_PARAMS}
+    return json.dumps(kept, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 def _request_key(job: RequestsJob, row: _Row) -> str:

@@ -248,17 +248,7 @@ def of_index(part: IndexPart, turns: Sequence[str]) -> Iterator[Link]:
                     ends=((requests, "audio_id"), ("rejections/plan.restore", "audio_id")),
                 )
             )
-        if turn == "judge":
-            yield Link(
-                rule="accounted",
-                column="sample_id",
-                views=(requests, "requests/main"),
-                query="SELECT file, row, request_id, sample_id FROM requests_judge "
-                "ANTI JOIN requests_main USING (sample_id)",
-                message="must be judged for a request of requests/main",
-            )
-        else:
-            yield _order(requests, "audio_id", "index", "audio_id")
+        yield from _of_pass(turn)
     yield from _of_tasks()
     yield from references("samples")
     yield from _accounts(
@@ -269,6 +259,37 @@ def of_index(part: IndexPart, turns: Sequence[str]) -> Iterator[Link]:
         )
     )
     yield _order("samples", "sample_id", "requests/main", "sample_id")
+
+
+_SERVED = {"judge": "main", "followup": "main", "followup_answer": "followup"}
+"""Passes whose requests are about the answers of another."""
+
+
+def _of_pass(turn: str) -> Iterator[Link]:
+    """Each request of a pass against what it is about."""
+    requests = f"requests/{turn}"
+    served = _SERVED.get(turn)
+    if served is None:
+        yield _order(requests, "audio_id", "index", "audio_id")
+    else:
+        yield Link(
+            rule="accounted",
+            column="sample_id",
+            views=(requests, f"requests/{served}"),
+            query=f"SELECT file, row, request_id, sample_id FROM requests_{turn} "
+            f"ANTI JOIN requests_{served} USING (sample_id)",
+            message=f"must be about the answer to a request of requests/{served}",
+        )
+    if turn == "followup_answer":
+        yield from _accounts(
+            _Flow(
+                source="responses/followup",
+                source_id="split_part(request_id, ':', 1) || ':followup_answer'",
+                ends=((requests, "request_id"), (f"rejections/plan.{turn}", "row_id")),
+            )
+        )
+    if turn == "question":
+        yield _given(requests)
 
 
 def _of_tasks() -> Iterator[Link]:
@@ -291,11 +312,15 @@ def _of_tasks() -> Iterator[Link]:
                 WHEN dropped.whole THEN len(tasks) ELSE coalesce(dropped.n, 0) END""",
         message="each must be a request or a rejection of plan.main",
     )
-    yield Link(
+    yield _given("requests/main")
+
+
+def _given(requests: str) -> Link:
+    return Link(
         rule="accounted",
         column="task",
-        views=views,
-        query="SELECT r.file, r.row, r.request_id, r.task FROM requests_main r "
+        views=("index", requests),
+        query=f"SELECT r.file, r.row, r.request_id, r.task FROM {requests.replace('/', '_')} r "
         "ANTI JOIN index i ON i.audio_id = r.audio_id AND list_contains(i.tasks, r.task)",
         message="must be a task that the index gave this clip",
     )

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from sllm_data.records import Reason
+from sllm_data.records import PASSES, Reason
 from sllm_data.shards import Manifest, part_name
 from sllm_data.validation.findings import Finding
 from sllm_data.validation.footers import Footer
@@ -76,7 +76,7 @@ def losses(subject: Subject, seen: Seen) -> Iterator[Finding]:
         if file in seen.rows and source in seen.rows and seen.rows[file] != seen.rows[source]:
             yield _loss(file, seen.rows[file], f"{source} has {seen.rows[source]} rows")
     yield from _lost_restores(seen, subject.manifests.get("plan.restore"))
-    for turn in ("restore", "main", "judge"):
+    for turn in PASSES:
         if turn == "main":
             yield from _lost_tasks(seen, subject.manifests.get("plan.main"))
         generated = subject.manifests.get(f"generate.{turn}")

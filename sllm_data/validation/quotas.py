@@ -16,7 +16,7 @@ from sllm_data.config import RunConfig
 from sllm_data.errors import ShardError
 from sllm_data.records.utterance import SPLITS
 from sllm_data.sampling import TaskConfig, largest_remainder, num_tasks_for
-from sllm_data.sampling.draw import is_open, num_words
+from sllm_data.sampling.draw import is_named, is_open, num_words
 from sllm_data.sampling.quotas import is_settled
 from sllm_data.shards import part_name, read_footer, read_part
 from sllm_data.steps.identities import identities
@@ -30,7 +30,8 @@ RULES = (
     Rule(
         name="task_eligible",
         level=1,
-        meaning="every task may be asked of its clip: language, length of the transcript, split",
+        meaning="every task may be asked of its clip: language, length of the transcript, "
+        "split, emotion",
         foreign="off",
     ),
     Rule(
@@ -120,7 +121,7 @@ def _not_eligible(index: Part, audio_id: str, tasks: Sequence[str]) -> Finding:
         row=shown(audio_id),
         column="tasks",
         value=", ".join(tasks),
-        message="may not be asked of this clip: its language, length or split",
+        message="may not be asked of this clip: its language, length, split or emotion",
     )
 
 
@@ -138,8 +139,8 @@ def _kinds(job: _Job) -> Iterator[tuple[_Kind, str, list[str]]]:
         audio_id = row["audio_id"]
         if not row["kept"] or audio_id not in texts:
             continue
-        language, transcript = texts[audio_id]
-        may = eligible.of(language, row["split"], num_words(transcript, language))
+        text = texts[audio_id]
+        may = eligible.of(text, row["split"])
         given = [name for name in row["tasks"] if name in bits]
         wanted = num_tasks_for(config.draw, seed=config.seed, audio_id=audio_id) if counts else 0
         kind = _Kind(
@@ -153,10 +154,25 @@ def _kinds(job: _Job) -> Iterator[tuple[_Kind, str, list[str]]]:
         yield kind, audio_id, [name for name in given if not bits[name] & may]
 
 
-def _texts(path: Path) -> dict[str, tuple[str, str]]:
-    table = read_part(path, ["audio_id", "language", "transcript"])
-    ids, languages, transcripts = (column.to_pylist() for column in table.columns)
-    return dict(zip(ids, zip(languages, transcripts, strict=True), strict=True))
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Text:
+    """What decides which tasks a clip may get."""
+
+    language: str
+    num_words: int
+    has_emotion: bool
+
+
+def _texts(path: Path) -> dict[str, _Text]:
+    columns = ["audio_id", "language", "transcript", "speaker"]
+    return {
+        row["audio_id"]: _Text(
+            language=row["language"],
+            num_words=num_words(row["transcript"], row["language"]),
+            has_emotion=is_named(row["speaker"]["emotion"]),
+        )
+        for row in read_part(path, columns).to_pylist()
+    }
 
 
 class _Eligible:
@@ -164,16 +180,18 @@ class _Eligible:
 
     def __init__(self, tasks: Mapping[str, TaskConfig]) -> None:
         self._tasks = tasks
-        self._known: dict[tuple[str, str, int], int] = {}
+        self._known: dict[tuple[_Text, str], int] = {}
 
-    def of(self, language: str, split: str, words: int) -> int:
-        """The tasks of an utterance of this language, split and number of words."""
-        key = language, split, words
+    def of(self, text: _Text, split: str) -> int:
+        """The tasks of an utterance of this text and split."""
+        key = text, split
         if key not in self._known:
             self._known[key] = sum(
                 1 << bit
                 for bit, task in enumerate(self._tasks.values())
-                if words >= task.min_words and is_open(task, language=language, split=split)
+                if text.num_words >= task.min_words
+                and is_open(task, language=text.language, split=split)
+                and (text.has_emotion or not task.needs_emotion)
             )
         return self._known[key]
 

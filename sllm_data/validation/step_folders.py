@@ -1,5 +1,7 @@
 """Which step writes which folder, and the other way round."""
 
+from sllm_data.records import PASSES
+
 _FOLDERS = {
     "candidates": ("rejections/candidates", "candidates"),
     "ingest": ("rejections/ingest", "audio"),
@@ -11,9 +13,6 @@ _FOLDERS = {
 }
 
 
-_TURNS = ("restore", "main", "judge")
-
-
 def is_step(name: str) -> bool:
     """Whether there is such a step.
 
@@ -21,7 +20,7 @@ def is_step(name: str) -> bool:
     (True, False, True)
     """
     step, dot, turn = name.partition(".")
-    return step in _FOLDERS and ((turn in _TURNS) if step in ("plan", "generate") else not dot)
+    return step in _FOLDERS and ((turn in PASSES) if step in ("plan", "generate") else not dot)
 
 
 def step_of(folder: str) -> str:

@@ -42,9 +42,21 @@ def goldens() -> dict[str, str]:
         instruction="Name the animal.", transcript=TRANSCRIPT, response="A fox.\n\nIt ran."
     )
     restore = load_template("restore").render(transcript=TRANSCRIPT, language="German")
+    asking = {
+        f"{name}.txt": load_template(name).render(transcript=TRANSCRIPT, language="German")
+        for name in ("question", "statement_true", "statement_false")
+    }
+    followup = load_template("followup").render(
+        instruction="Name the animal.",
+        transcript=TRANSCRIPT,
+        response="A fox.",
+        language="German",
+    )
     return {
         "judge.txt": judge,
         "restore.txt": restore,
+        "followup.txt": followup,
+        **asking,
         **dict(_twins()),
         **dict(_chats()),
     }

@@ -136,5 +136,5 @@ def test_a_finding_is_one_printable_line_whatever_it_quotes() -> None:
     pool = pool_of(*ENGLISH, (f"Say it in {{{{ {name} }}}}.", f"Hear it in {{{{ {name} }}}}."))
     (message,) = {f.message for f in lint_pools([pool]) if f.rule == "undefined_variable"}
     assert message.startswith("variable aaa")
-    assert message.endswith("there is: target_language")
+    assert message.endswith("there is: emotion, question, statement, target_language")
     assert len(message) == 500

@@ -18,11 +18,16 @@ TASKS = (
     *("sentiment", "summary", "transcription", "translation"),
     *("entities", "formality", "ordering", "reply", "rewriting", "title"),
     *("stretch_continuation", "stretch_transcription"),
+    *("question_answering", "verification", "emotional_continuation", "emotional_reply"),
 )
 TEMPLATES = {
     "instruction_first": "task",
     "content_first": "task",
     "restore": "restore",
+    "question": "question",
+    "statement_true": "question",
+    "statement_false": "question",
+    "followup": "followup",
     "judge": "judge",
 }
 
@@ -50,7 +55,12 @@ def test_a_shipped_pool_has_enough_wordings_and_holds_some_out(pool: Pool) -> No
 @pytest.mark.parametrize("pool", list(POOLS), ids=lambda pool: pool.path.name)
 @pytest.mark.parametrize("name", ["instruction_first", "content_first"])
 def test_every_shipped_wording_renders_without_a_trace_of_jinja(pool: Pool, name: str) -> None:
-    fields = {"target_language": language_name("fr", pool.language)}
+    fields = {
+        "target_language": language_name("fr", pool.language),
+        "question": "Who sings?",
+        "statement": "Nobody sings.",
+        "emotion": "gleeful",
+    }
     for instruction in pool.instructions:
         twin = render_twin(
             template=load_template(name, fields=FIELDS["task"]),
@@ -62,6 +72,13 @@ def test_every_shipped_wording_renders_without_a_trace_of_jinja(pool: Pool, name
         for side in (twin.text_messages[0].content, "".join(twin.audio_turn)):
             assert not re.search(r"[{}%]|\n\n\n", side)
             assert (fields["target_language"] in side) == (pool.task == "translation")
+            assert (fields["question"] in side) == (pool.task == "question_answering")
+            asks_back = pool.task == "verification" and pool.language != "en-testbed"
+            assert (fields["statement"] in side) == asks_back
+        assert (fields["emotion"] in twin.text_messages[0].content) == (
+            pool.task in ("emotional_continuation", "emotional_reply")
+        )
+        assert fields["emotion"] not in "".join(twin.audio_turn)
 
 
 def test_every_template_is_known_here() -> None:

@@ -71,7 +71,7 @@ def test_a_path_is_relative_to_the_own_folder(tmp_path: Path) -> None:
 
 def test_an_unknown_name_is_answered_with_those_there_are(tmp_path: Path) -> None:
     (tmp_path / "mine.j2").write_text("x", encoding="utf-8")
-    known = "content_first, instruction_first, judge, mine, restore$"
+    known = "content_first, followup, instruction_first, judge, mine, question, restore, "
     with pytest.raises(PoolError, match=f"no prompt template 'mein'; there is: {known}"):
         load_template("mein", folder=tmp_path)
 

@@ -28,6 +28,7 @@ def utterances(count: int = 600) -> list[Admitted]:
             language="de" if i % 3 == 0 else "en",
             transcript=" ".join(["word"] * (1 + i % 14)),
             split=SPLITS[i % 10] if i % 10 < 3 else "train",
+            emotion=None,
         )
         for i in range(count)
     ]
@@ -65,7 +66,8 @@ def database():
 def fill(database, rows: list[Admitted], *, growth: frozenset[str] = frozenset()) -> None:
     database.execute("CREATE TABLE admitted (audio_id VARCHAR, split VARCHAR, growth BOOLEAN)")
     database.execute(
-        "CREATE TABLE stored (audio_id VARCHAR, language VARCHAR, transcript VARCHAR)"
+        "CREATE TABLE stored (audio_id VARCHAR, language VARCHAR, transcript VARCHAR, "
+        "emotion VARCHAR)"
     )
     if not rows:
         return
@@ -74,7 +76,7 @@ def fill(database, rows: list[Admitted], *, growth: frozenset[str] = frozenset()
         [(row.audio_id, row.split, row.audio_id in growth) for row in rows],
     )
     database.executemany(
-        "INSERT INTO stored VALUES (?, ?, ?)",
+        "INSERT INTO stored VALUES (?, ?, ?, NULL)",
         [(row.audio_id, row.language, row.transcript) for row in rows],
     )
 
