@@ -263,7 +263,11 @@ SAMPLES = Table(
     meaning="the training rows",
     key="sample_id",
     columns=(
-        _column("sample_id", _STR, "hash of clips, recipe, kind, task, drawn parameters, wording; unique"),
+        _column(
+            "sample_id",
+            _STR,
+            "hash of clips, recipe, kind, task, drawn parameters, wording; unique",
+        ),
         _column("recipe", _STR, "which system it reproduces"),
         _column("kind", _STR, "`instruct`, or `interleaved` where speech and text take turns"),
         *_ROW_COLUMNS,
