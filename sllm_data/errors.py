@@ -7,6 +7,7 @@
     ├── ModelError                a model folder lacks a tokenizer, a template, or weights
     ├── EngineError               the engine can't start, died, or gave up on a server
     ├── ShardError                a Parquet part or a manifest is not what its contract says
+    ├── TrainingError             a training can't begin, go on, or has come to no number
     ├── OutputError               the output folder can't be used: locked, full, other run
     └── RejectedError             too many rows were rejected (max_rejected_fraction)
 
@@ -68,6 +69,10 @@ class EngineError(SllmDataError):
 
 class ShardError(SllmDataError):
     """A part or a manifest contradicts the contract it was written under."""
+
+
+class TrainingError(SllmDataError):
+    """A training can't begin or go on: no such device, no memory, a loss that is no number."""
 
 
 class OutputError(SllmDataError):

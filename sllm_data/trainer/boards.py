@@ -1,0 +1,77 @@
+"""Where figures are drawn as curves: TensorBoard, and Weights & Biases where it is installed."""
+
+import importlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from sllm_data.errors import TrainingError
+from sllm_data.trainer.config import LoggingConfig
+
+
+class Board(Protocol):
+    """Takes figures."""
+
+    def add(self, step: int, figures: Mapping[str, float]) -> None:
+        """Draws the figures of a step."""
+        ...
+
+
+@contextmanager
+def boards(config: LoggingConfig, output: Path, *, step: int) -> Iterator[Sequence[Board]]:
+    """Opens the boards that were chosen, while the block runs.
+
+    Args:
+        config: Which ones.
+        output: The training's folder, which TensorBoard's files lie in.
+        step: How many updates are done: what was drawn behind it is dropped.
+
+    Raises:
+        TrainingError: A board is not installed.
+    """
+    with ExitStack() as stack:
+        found: list[Board] = []
+        if "tensorboard" in config.boards:
+            found.append(stack.enter_context(_tensorboard(output / "tensorboard", step)))
+        if "wandb" in config.boards:
+            found.append(stack.enter_context(_wandb(config.project, output)))
+        yield found
+
+
+class _TensorBoard:
+    def __init__(self, writer: Any) -> None:  # Any: a class of torch without types
+        self._writer = writer
+
+    def add(self, step: int, figures: Mapping[str, float]) -> None:
+        for name, value in figures.items():
+            self._writer.add_scalar(name, value, step)
+
+
+@contextmanager
+def _tensorboard(folder: Path, step: int) -> Iterator[Board]:
+    from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - takes seconds
+
+    with SummaryWriter(str(folder), purge_step=step + 1) as writer:
+        yield _TensorBoard(writer)
+
+
+class _Wandb:
+    def __init__(self, run: Any) -> None:  # Any: of a package that need not be installed
+        self._run = run
+
+    def add(self, step: int, figures: Mapping[str, float]) -> None:
+        self._run.log(dict(figures), step=step)
+
+
+@contextmanager
+def _wandb(project: str, output: Path) -> Iterator[Board]:
+    try:
+        wandb: Any = importlib.import_module("wandb")  # Any: as above
+    except ImportError as error:
+        raise TrainingError(
+            "logging.boards must not name wandb where it is not installed; install the package "
+            "wandb, or leave it out"
+        ) from error
+    with wandb.init(project=project, dir=str(output), name=output.name, resume="allow") as run:
+        yield _Wandb(run)

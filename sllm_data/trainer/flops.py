@@ -1,0 +1,124 @@
+"""Model FLOPs of a pack: what its real positions need, whatever the machine did for them.
+
+For each matrix of n weights that a position passes:
+
+    forward                        2 n
+    backward, to what came in      2 n    not in the encoder while it is frozen
+    backward, to the weights       2 n    only what is trained
+
+Attention of one sequence of m positions in a layer of width h: 4 m m h forward, half of it
+where it is causal, twice that backward. Logits are counted at labels only, the connector once
+for each position that it makes. Not counted: what a Q-Former does to keys and values, the text
+twin, what activation checkpointing computes again, softmax, norms, activations. So MFU, which
+is this divided by the time and by what the machine could do in it, is rather told too low.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from sllm_data.trainer.batch import PackedBatch
+from sllm_data.trainer.model.speech_lm import SpeechLM
+
+_PEAK_TFLOPS = {"H100": 989.0, "H200": 989.0, "A100": 312.0, "B200": 2250.0, "L40S": 362.0}
+"""Dense bf16 with fp32 sums, from the makers' data sheets; by what a GPU's name holds."""
+
+
+def peak_tflops(device_name: str, precision: str) -> float | None:
+    """Returns what a GPU can do, where it is known.
+
+    >>> peak_tflops("NVIDIA H200", "bf16")
+    989.0
+    """
+    if precision != "bf16":
+        return None
+    found = (peak for name, peak in _PEAK_TFLOPS.items() if name in device_name)
+    return next(found, None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PartCost:
+    """What a position costs in a part of the model."""
+
+    weights: int
+    """Of its matrices."""
+    trained: int
+    """Of those, how many are trained."""
+    attention: int
+    """Layers times their width."""
+    with_backward: bool
+    """Whether gradients go through it."""
+
+    def flops(self, positions: int, squares: float) -> float:
+        """Returns those of some positions; `squares` is the sum of m * m over sequences."""
+        passes = 2 if self.with_backward else 1
+        linear = 2 * positions * (passes * self.weights + self.trained)
+        return linear + 4 * squares * self.attention * (3 if self.with_backward else 1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelCost:
+    """What a pack costs."""
+
+    encoder: PartCost
+    connector: PartCost
+    llm: PartCost
+    head: PartCost
+
+    def flops(self, batch: PackedBatch) -> float:
+        """Returns the model FLOPs of a step over a pack, forward and backward."""
+        clips = batch.clip_frames.tolist()
+        heard = [(frames + 1) // 2 for frames in clips]
+        lengths = batch.text.lengths.tolist()
+        causal = sum(length * length for length in lengths) / 2
+        return (
+            self.encoder.flops(sum(heard), sum(length * length for length in heard))
+            + self.connector.flops(len(batch.audio_positions), 0.0)
+            + self.llm.flops(sum(lengths), causal)
+            + self.head.flops(len(batch.text.labels), 0.0)
+        )
+
+
+def cost_of(model: SpeechLM) -> ModelCost:
+    """Returns what positions cost in a model, from the sizes of its matrices."""
+    head = model.llm.get_output_embeddings()
+    encoder = model.encoder.whisper
+    size = encoder.config
+    text = model.llm.config.get_text_config()
+    tables = {id(model.llm.get_input_embeddings().weight), id(head.weight)}
+    return ModelCost(
+        encoder=_part(
+            encoder,
+            without={id(encoder.embed_positions.weight)},
+            attention=size.encoder_layers * size.d_model,
+        ),
+        connector=_part(model.connector, without=set(), attention=0, with_backward=True),
+        llm=_part(
+            model.llm,
+            without=tables,
+            attention=text.num_hidden_layers * _width(text),
+            with_backward=True,
+        ),
+        head=_part(head, without=set(), attention=0, with_backward=True),
+    )
+
+
+def _width(config: Any) -> int:  # Any: a configuration of transformers
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return int(config.num_attention_heads * size)
+
+
+def _part(
+    module: nn.Module, *, without: set[int], attention: int, with_backward: bool | None = None
+) -> PartCost:
+    matrices = [
+        param for param in module.parameters() if param.dim() > 1 and id(param) not in without
+    ]
+    trained = sum(param.numel() for param in matrices if param.requires_grad)
+    return PartCost(
+        weights=sum(param.numel() for param in matrices),
+        trained=trained,
+        attention=attention,
+        with_backward=trained > 0 if with_backward is None else with_backward,
+    )

@@ -1,0 +1,164 @@
+"""What a training leaves: the weights that it changed, and all that is needed to use them.
+
+    <output>/model/
+        weights.safetensors     what was trained; all else is in the models beneath
+        trained.json            the model's configuration, which models are beneath and in which
+                                revision, the chat template's hash, what it was trained on
+
+The folder is written beside and renamed.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from sllm_data.chat import ChatRenderer
+from sllm_data.documents import differences, sentence_of
+from sllm_data.errors import ModelError
+from sllm_data.files import TEMPORARY_SUFFIX, is_folder, sha256_of_file, writing
+from sllm_data.trainer.model.config import ModelConfig
+from sllm_data.trainer.model.speech_lm import SpeechLM, load_speech_lm
+from sllm_data.trainer.provenance import Facts, facts_of_models
+
+FORMAT = 1
+_WEIGHTS, _DOCUMENT = "weights.safetensors", "trained.json"
+
+
+class Trained(NamedTuple):
+    """A model that can be asked."""
+
+    model: SpeechLM
+    renderer: ChatRenderer
+    config: ModelConfig
+
+
+def save_trained(
+    folder: Path, state: dict[str, Tensor], *, config: ModelConfig, facts: Facts
+) -> None:
+    """Writes the weights of a training.
+
+    Args:
+        folder: What becomes of it: `<output>/model`.
+        state: What was trained, by name, on the CPU.
+        config: The model.
+        facts: JSON: which models are beneath, and what it was trained on.
+
+    Raises:
+        OutputError: It can't be written.
+    """
+    temporary = folder.with_name(f".{folder.name}{TEMPORARY_SUFFIX}")
+    with writing(folder):
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        weights = temporary / _WEIGHTS
+        save_file({name: tensor.contiguous() for name, tensor in state.items()}, weights)
+        document = {
+            "format": FORMAT,
+            "model": _with_absolute_paths(config).model_dump(mode="json"),
+            "weights_sha256": sha256_of_file(weights),
+            **facts,
+        }
+        path = temporary / _DOCUMENT
+        path.write_text(f"{json.dumps(document, indent=1)}\n", encoding="utf-8")
+        for written in (weights, path, temporary):
+            _flush(written)
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.rename(folder)
+        _flush(folder.parent)
+
+
+def load_trained(
+    folder: Path, *, device: str = "cpu", dtype: torch.dtype = torch.float32
+) -> Trained:
+    """Loads what a training left.
+
+    Args:
+        folder: A training's output, or the folder `model` in it.
+        device: cpu, cuda, cuda:1.
+        dtype: What is computed in.
+
+    Raises:
+        ModelError: There is none, it is not whole, or the models beneath are other ones than it
+            was trained with.
+    """
+    if is_folder(folder / "model"):
+        folder = folder / "model"
+    document = _document_of(folder)
+    try:
+        config = ModelConfig.model_validate(document["model"])
+    except ValidationError as error:
+        sentence = sentence_of(error, ModelConfig)
+        raise ModelError(f"{folder / _DOCUMENT}: model.{sentence}") from error
+    state = _state_of(folder, document)
+    renderer = ChatRenderer.load(config.llm.model, revision=config.llm.revision)
+    now = facts_of_models(config, renderer)
+    then = {name: document.get(name) for name in now}
+    if changed := differences(then, now):
+        raise ModelError(
+            f"{folder}: the models beneath must be those that it was trained with, but changed "
+            f"{'; '.join(changed)}; put them back"
+        )
+    model = load_speech_lm(config, seed=0, dtype=dtype, device=device)
+    try:
+        model.load_trainable_state(state)
+    except ModelError as error:
+        raise ModelError(f"{folder}: {error}") from error
+    return Trained(model.eval(), renderer, config)
+
+
+def _document_of(folder: Path) -> dict[str, Any]:  # Any: JSON
+    path = folder / _DOCUMENT
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(
+            f"{folder}: must be what `sllm-data train` wrote, with {_DOCUMENT}: "
+            f"{error.strerror or error}; a training that has not ended has none"
+        ) from error
+    except ValueError as error:
+        raise ModelError(f"{path}: must be JSON written by sllm-data: {error}") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise ModelError(
+            f"{path}: must be of format {FORMAT}; train it again or use the version of sllm-data "
+            "that wrote it"
+        )
+    return document
+
+
+def _state_of(folder: Path, document: dict[str, Any]) -> dict[str, Tensor]:  # Any: JSON
+    path = folder / _WEIGHTS
+    try:
+        if sha256_of_file(path) != document.get("weights_sha256"):
+            raise ModelError(f"{path}: is cut or was changed; put back what the training wrote")
+        state: dict[str, Tensor] = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: can't be read: {error}") from error
+    return state
+
+
+def _with_absolute_paths(config: ModelConfig) -> ModelConfig:
+    """A folder beneath is found again from wherever the model is loaded."""
+    changes = {
+        part: getattr(config, part).model_copy(
+            update={"model": str(Path(getattr(config, part).model).resolve())}
+        )
+        for part in ("encoder", "llm")
+        if is_folder(Path(getattr(config, part).model))
+    }
+    return config.model_copy(update=changes)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
