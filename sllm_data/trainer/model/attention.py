@@ -7,9 +7,9 @@ any of its models. Three kernels compute the same:
     flex    FlexAttention with a mask of blocks, compiled on a GPU
     sdpa    torch's attention, segment after segment
 
-On the CPU segment after segment is faster than a mask over the whole pack: with 24 segments of
-85 positions 15 times at the shape of the small models (`docs/training.md`), because nothing is
-computed that is thrown away.
+On the CPU segment after segment is faster than a mask over the whole pack, forward and back on
+one core: 17 times for 24 segments of 85 positions (6 heads of 32), 4 times for 3 of 680. Nothing
+is computed that is thrown away.
 
 Without `segments` it is transformers' own sdpa: that is how answers are generated.
 """

@@ -71,7 +71,7 @@ def windows_of(lengths: Sequence[int], window: int) -> tuple[Tensor, Tensor]:
     return places.minimum(ends[:, None] - 1), places < ends[:, None]
 
 
-class StackedMLP(nn.Module):  # type: ignore[misc] - torch's types are not read
+class StackedMLP(nn.Module):  # type: ignore[misc]  # torch's types are not read
     """Ultravox's projector of version 0.5 and later: a norm in the middle.
 
     Args:
@@ -106,7 +106,7 @@ class StackedMLP(nn.Module):  # type: ignore[misc] - torch's types are not read
         return found
 
 
-class WindowQFormer(nn.Module):  # type: ignore[misc] - torch's types are not read
+class WindowQFormer(nn.Module):  # type: ignore[misc]  # torch's types are not read
     """Queries that read one window each, of one or several layers of the encoder.
 
     Args:
@@ -162,7 +162,7 @@ class WindowQFormer(nn.Module):  # type: ignore[misc] - torch's types are not re
         return answered
 
 
-class _QFormerLayer(nn.Module):  # type: ignore[misc] - torch's types are not read
+class _QFormerLayer(nn.Module):  # type: ignore[misc]  # torch's types are not read
     """Queries of a window look at one another, then at their window, then think."""
 
     def __init__(self, width: int, read_width: int, heads: int) -> None:
@@ -185,7 +185,7 @@ class _QFormerLayer(nn.Module):  # type: ignore[misc] - torch's types are not re
         return queries + thought
 
 
-class _Attention(nn.Module):  # type: ignore[misc] - torch's types are not read
+class _Attention(nn.Module):  # type: ignore[misc]  # torch's types are not read
     def __init__(self, width: int, read_width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads

@@ -36,7 +36,7 @@ _NO_DROPOUT = dict.fromkeys(
 )
 
 
-class SpeechEncoder(nn.Module):  # type: ignore[misc] - torch's types are not read
+class SpeechEncoder(nn.Module):  # type: ignore[misc]  # torch's types are not read
     """Frames of clips -> states of their positions, two frames each.
 
     Args:

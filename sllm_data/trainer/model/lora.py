@@ -41,7 +41,7 @@ def add_lora(model: nn.Module, config: LoraConfig, *, where: str) -> None:
         )
     updates = peft.LoraConfig(
         r=config.rank,
-        lora_alpha=config.alpha,  # type: ignore[arg-type] - it is only divided
+        lora_alpha=config.alpha,  # type: ignore[arg-type]  # it is only divided
         lora_dropout=config.dropout,
         target_modules=list(config.targets),
     )

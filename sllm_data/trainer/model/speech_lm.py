@@ -47,7 +47,7 @@ class ParameterCounts:
     frozen: int
 
 
-class SpeechLM(nn.Module):  # type: ignore[misc] - torch's types are not read
+class SpeechLM(nn.Module):  # type: ignore[misc]  # torch's types are not read
     """Encoder, connector and LLM.
 
     Args:
