@@ -47,8 +47,6 @@ app.command()(cli_trust.diff)
 app.command()(cli_trust.replay)
 app.command()(cli_learn.train)
 app.command()(cli_learn.infer)
-app.command()(cli_learn.train)
-app.command()(cli_learn.infer)
 
 _out = Console(highlight=False, soft_wrap=True)
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
