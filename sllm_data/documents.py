@@ -103,11 +103,24 @@ def sentence_of(
         tag = str(first["ctx"]["discriminator"]).strip("'")
         known_tags = first["ctx"]["expected_tags"].replace("'", "")
         return f"{at}.{tag} must be one of {known_tags}, got {first['ctx']['tag']!r}{more}"
-    rule = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    rule = _PLAIN.get(first["type"], "").format(**first.get("ctx", {})) or (
+        first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    )
     found = "" if isinstance(first["input"], dict) else f", got {_SHORT.repr(first['input'])}"
     return f"{at}: {rule}{found}{more}"
 
 
+_LIST, _MAPPING = "must be a list", "must be a mapping of names to values"
+_PLAIN = {  # where pydantic's own words are Python's
+    "tuple_type": _LIST,
+    "list_type": _LIST,
+    "frozen_set_type": _LIST,
+    "dict_type": _MAPPING,
+    "model_type": _MAPPING,
+    "model_attributes_type": _MAPPING,
+    "too_short": "must list at least {min_length}",
+    "too_long": "must list at most {max_length}",
+}
 _MAX_KEY = 60  # looking for what a longer one resembles takes long and finds nothing
 _SHORT = reprlib.Repr()  # what was found may be of any size; a sentence is not
 _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlevel = 200, 200, 2

@@ -175,7 +175,11 @@ def test_a_set_that_is_nested_beyond_measure_is_refused(run_yaml):
         ({"backbone": {"engine": "vllm"}}, "backbone.model must be given"),
         ({"seed": -1}, "seed: must be greater than or equal to 0, got -1"),
         ({"seed": None}, "seed: must be a valid integer, got None"),
-        ({"corpora": []}, "corpora: Tuple should have at least 1 item"),
+        ({"corpora": []}, "corpora: must list at least 1, got []"),
+        ({"corpora": "data"}, "corpora: must be a list, got 'data'"),
+        ({"corpora": ["data"]}, "corpora.0: must be a mapping of names to values, got 'data'"),
+        ({"tasks": ["intent"]}, "tasks: must be a mapping of names to values, got ['intent']"),
+        ({"splits": 0.1}, "splits: must be a mapping of names to values, got 0.1"),
         ({"max_rejected_fraction": float("nan")}, "max_rejected_fraction: "),
         (
             {"tasks": {"intent": {"weight": float("inf")}}},

@@ -21,10 +21,10 @@ from pydantic import (
     model_validator,
 )
 
-from sllm_data.errors import ConfigError, PoolError
+from sllm_data.documents import read_document, sentence_of
+from sllm_data.errors import ConfigError
 from sllm_data.shards import TABLES
 from sllm_data.validation.rules import Weight
-from sllm_data.yaml_file import read_yaml
 
 FILE_NAME = "contract.yaml"
 
@@ -164,30 +164,11 @@ def load_contract(path: Path) -> Contract:
     Raises:
         ConfigError: The file can't be read, a key is unknown, or a value is out of range.
     """
-    try:
-        document = read_yaml(path).data
-    except PoolError as error:
-        raise ConfigError(str(error)) from error
-    if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
-        raise ConfigError(f"{path}: must be a mapping of names to values")
+    document = read_document(path)
     try:
         return Contract.model_validate(document)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {_sentence(error)}") from error
-
-
-def _sentence(error: ValidationError) -> str:
-    problems: list[Any] = error.errors()  # Any: pydantic's dictionaries
-    # a misspelt key comes first: it is what the author will look for
-    first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
-    at = ".".join(str(part) for part in first["loc"]) or "the document"
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    if first["type"] == "extra_forbidden":
-        known = [*Contract.model_fields, *TokenBounds.model_fields]
-        return f"{at} is not a known key{_nearest(str(first['loc'][-1]), known)}{more}"
-    rule = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    found = "" if isinstance(first["input"], dict) else f", got {first['input']!r:.100}"
-    return f"{at}: {rule}{found}{more}"
+        raise ConfigError(f"{path}: {sentence_of(error, Contract)}") from error
 
 
 def _nearest(name: str, known: Collection[str]) -> str:
