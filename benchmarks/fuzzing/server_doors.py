@@ -124,15 +124,17 @@ class _ServerDoor:
             request_timeout_s=_PATIENCE_S,
             logprobs=True,
         )
+        self._likeliest = self._config.model_copy(update={"top_logprobs": 2})
         self._client = Client(self._config)
 
     def __call__(self, content: bytes) -> Taken:
         self._server.content = content
         self._server.proper = _PROPER if content.count(b"e") % 4 else None
+        config = self._likeliest if content.count(b"i") % 2 else self._config
         if len(content) % 8 == 0:
-            answer = _by_engine(self._config)
+            answer = _by_engine(config)
         else:
-            answer = self._loop.run_until_complete(self._by_client())
+            answer = self._loop.run_until_complete(self._by_client(config))
         if isinstance(answer, Rejection):
             pa.Table.from_pylist([_fields(answer)], schema=TABLES["rejections"].arrow)
             return taken_from([answer])
@@ -145,16 +147,16 @@ class _ServerDoor:
         self._loop.close()
         self._server.close()
 
-    async def _by_client(self) -> Response | Rejection:
+    async def _by_client(self, config: OpenaiConfig) -> Response | Rejection:
         dialect = Dialect(prompt_mode="ids", returns_ids=True, is_vllm=True)
         try:
             if self._server.proper is None:
                 _models(await self._client.get("models"))
-            body = payload(_REQUEST, dialect, self._config)
+            body = payload(_REQUEST, dialect, config)
             reply = await self._client.post("completions", body)
             if reply.refused is not None:
                 return refusal(_REQUEST, reply.refused)
-            return read_answer(_REQUEST, reply.document)
+            return read_answer(_REQUEST, reply.document, top_logprobs=config.top_logprobs)
         except (Unanswered, Malformed) as failed:
             # where the engine would try again, or give up with these words
             raise EngineError(str(failed)) from failed
@@ -206,7 +208,11 @@ _DOCUMENT = {
             "message": {"content": "say it again"},
             "finish_reason": "stop",
             "token_ids": [1, 2, 3],
-            "logprobs": {"token_logprobs": [-0.1, None], "content": [{"logprob": -0.5}]},
+            "logprobs": {
+                "token_logprobs": [-0.1, None],
+                "top_logprobs": [{"token_id:1": -0.1, "token_id:7": -2.5}] * 3,
+                "content": [{"logprob": -0.5}],
+            },
         }
     ],
     "usage": {
@@ -258,6 +264,7 @@ _HTTP_TOKENS = (
         '"text": null',
         '"message": null',
         '"logprobs": null',
+        '"token_id:7": NaN',
         "[-1e308]",
     ),
     *('"id": "m\\n"', '"owned_by": "\\u001b[31m"', '"error": "\\ud800\\n"', '"cached_tokens": -1'),
