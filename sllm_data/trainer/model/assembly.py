@@ -12,14 +12,14 @@ from functools import partial
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
-from transformers import PreTrainedModel, WhisperConfig
+from transformers import PreTrainedConfig, PreTrainedModel, WhisperConfig
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from sllm_data.errors import ModelError
 from sllm_data.trainer.geometry import AudioGeometry
 from sllm_data.trainer.model.attention import Kernel, use_packed_attention
-from sllm_data.trainer.model.config import Mode, ModelConfig
-from sllm_data.trainer.model.connectors import new_connector, taps_of
+from sllm_data.trainer.model.config import ConnectorConfig, Mode, ModelConfig
+from sllm_data.trainer.model.connectors import ConnectorShape, new_connector
 from sllm_data.trainer.model.encoder import SpeechEncoder
 from sllm_data.trainer.model.llm import embedding_scale
 from sllm_data.trainer.model.lora import add_lora
@@ -81,19 +81,55 @@ def assemble(
         _choose_trained(llm, config.llm.mode)
         if config.llm.mode == "lora":
             add_lora(llm, config.llm.lora, where=config.llm.model)
-        connector = new_connector(
-            config.connector,
-            taps=max(1, len(taps)),
-            encoder_width=encoder.hidden_size,
-            llm_width=llm.config.hidden_size,
-            scale=embedding_scale(llm),
-        )
+        shape = shape_of(config.connector, whisper.config, llm.config, taps=len(taps))
+        connector = new_connector(shape, scale=embedding_scale(llm))
     _freeze_unread(whisper, taps)
     if config.encoder.activation_checkpointing:
         _checkpoint_layers(whisper)
     if config.llm.activation_checkpointing:
         _checkpoint_layers(llm)
     return Parts(encoder=encoder, connector=connector, llm=llm, original=original)
+
+
+def taps_of(config: ConnectorConfig, num_layers: int) -> tuple[int, ...]:
+    """Returns after which layers of the encoder the connector reads; none: behind the last.
+
+    Raises:
+        ValueError: The encoder has fewer layers.
+
+    >>> taps_of(ConnectorConfig(kind="layer_mix_qformer"), 32)
+    (8, 16, 24, 32)
+    """
+    if config.kind != "layer_mix_qformer":
+        return ()
+    if config.taps and config.taps[-1] > num_layers:
+        raise ValueError(f"taps must be 1 to {num_layers}, got {list(config.taps)}")
+    quarters = (max(1, round(num_layers * share / 4)) for share in (1, 2, 3, 4))
+    return config.taps or tuple(sorted(set(quarters)))
+
+
+def shape_of(
+    config: ConnectorConfig, whisper: WhisperConfig, llm: PreTrainedConfig, *, taps: int
+) -> ConnectorShape:
+    """Returns the sizes of a connector between two models.
+
+    Args:
+        config: Its own.
+        whisper: Of the encoder.
+        llm: Of the language model.
+        taps: Layers of the encoder that are read; 0 is the state behind the last.
+    """
+    return ConnectorShape(
+        kind=config.kind,
+        window=config.window,
+        queries=config.positions,
+        hidden_size=config.hidden_size,
+        layers=config.layers,
+        heads=config.heads,
+        taps=max(1, taps),
+        encoder_width=whisper.d_model,
+        llm_width=llm.hidden_size,
+    )
 
 
 def geometry_of(config: ModelConfig, whisper: WhisperConfig) -> AudioGeometry:

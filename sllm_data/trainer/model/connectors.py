@@ -17,20 +17,42 @@ clip gives the same in a pack and alone, and as many positions as geometry count
 What comes out begins at the scale of the LLM's own embeddings. A decoder adds what its layers
 find to what came in; states ten times as large as a word would drown that, and states ten times
 smaller would all look alike behind the first norm.
+
+This file is copied into what is exported, so that both compute the same: it needs torch alone.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention, silu
 
-from sllm_data.trainer.model.config import ConnectorConfig
-
 _INIT_STD = 0.02  # of weights inside a Q-Former, as BERT has it
 _EPSILON = 1e-6  # of vLLM's RMSNorm
 _ULTRAVOX_NORM = 0.4  # what Ultravox's norms begin with
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectorShape:
+    """A connector's kind and sizes, the models it stands between included."""
+
+    kind: str
+    """window_qformer, mlp or layer_mix_qformer."""
+    window: int
+    """Positions of the encoder that `queries` positions of the LLM are made from."""
+    queries: int = 1
+    hidden_size: int
+    layers: int = 1
+    """Of a Q-Former, as the heads."""
+    heads: int = 1
+    taps: int = 1
+    """How many layers of the encoder are read."""
+    encoder_width: int
+    """Of a state."""
+    llm_width: int
+    """Of a position of the LLM."""
 
 
 class Connector(Protocol):
@@ -75,23 +97,19 @@ class StackedMLP(nn.Module):  # type: ignore[misc]  # torch's types are not read
     """Ultravox's projector of version 0.5 and later: a norm in the middle.
 
     Args:
-        config: stack and hidden_size.
-        encoder_width: Of a state.
-        llm_width: Of a position of the LLM.
+        shape: Sizes.
         scale: Root mean square of what shall come out at first.
     """
 
-    def __init__(
-        self, config: ConnectorConfig, *, encoder_width: int, llm_width: int, scale: float
-    ) -> None:
+    def __init__(self, shape: ConnectorShape, *, scale: float) -> None:
         super().__init__()
-        self.window = config.window
-        middle = config.hidden_size // 2
-        stacked = encoder_width * config.window
+        self.window = shape.window
+        middle = shape.hidden_size // 2
+        stacked = shape.encoder_width * shape.window
         self.ln_pre = nn.RMSNorm(stacked, eps=_EPSILON)
-        self.linear_1 = nn.Linear(stacked, config.hidden_size, bias=False)
+        self.linear_1 = nn.Linear(stacked, shape.hidden_size, bias=False)
         self.ln_mid = nn.RMSNorm(middle, eps=_EPSILON)
-        self.linear_2 = nn.Linear(middle, llm_width, bias=False)
+        self.linear_2 = nn.Linear(middle, shape.llm_width, bias=False)
         for norm in (self.ln_pre, self.ln_mid):
             nn.init.constant_(norm.weight, _ULTRAVOX_NORM)
         nn.init.normal_(self.linear_2.weight, std=scale / _ULTRAVOX_NORM / middle**0.5)
@@ -110,33 +128,22 @@ class WindowQFormer(nn.Module):  # type: ignore[misc]  # torch's types are not r
     """Queries that read one window each, of one or several layers of the encoder.
 
     Args:
-        config: window, queries, hidden_size, layers, heads.
-        taps: How many layers of the encoder are read.
-        encoder_width: Of a state.
-        llm_width: Of a position of the LLM.
+        shape: Sizes.
         scale: Root mean square of what shall come out at first.
     """
 
-    def __init__(
-        self,
-        config: ConnectorConfig,
-        *,
-        taps: int = 1,
-        encoder_width: int,
-        llm_width: int,
-        scale: float,
-    ) -> None:
+    def __init__(self, shape: ConnectorShape, *, scale: float) -> None:
         super().__init__()
-        self.window = config.window
-        width = config.hidden_size
-        self.read_norms = nn.ModuleList(nn.LayerNorm(encoder_width) for _ in range(taps))
-        self.queries = nn.Parameter(torch.randn(taps, config.queries, width) * _INIT_STD)
+        self.window = shape.window
+        width, taps = shape.hidden_size, shape.taps
+        self.read_norms = nn.ModuleList(nn.LayerNorm(shape.encoder_width) for _ in range(taps))
+        self.queries = nn.Parameter(torch.randn(taps, shape.queries, width) * _INIT_STD)
         self.layers = nn.ModuleList(
-            _QFormerLayer(width, encoder_width, config.heads) for _ in range(config.layers)
+            _QFormerLayer(width, shape.encoder_width, shape.heads) for _ in range(shape.layers)
         )
-        self.mix = nn.Parameter(torch.zeros(taps, config.queries)) if taps > 1 else None
+        self.mix = nn.Parameter(torch.zeros(taps, shape.queries)) if taps > 1 else None
         self.norm = nn.LayerNorm(width)
-        self.out = nn.Linear(width, llm_width)
+        self.out = nn.Linear(width, shape.llm_width)
         for module in self.layers.modules():
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=_INIT_STD)
@@ -204,37 +211,12 @@ class _Attention(nn.Module):  # type: ignore[misc]  # torch's types are not read
         return found
 
 
-def new_connector(
-    config: ConnectorConfig, *, taps: int, encoder_width: int, llm_width: int, scale: float
-) -> StackedMLP | WindowQFormer:
+def new_connector(shape: ConnectorShape, *, scale: float) -> StackedMLP | WindowQFormer:
     """Returns a connector whose weights are drawn from torch's generator.
 
     Args:
-        config: Which one, and its size.
-        taps: How many layers of the encoder are read.
-        encoder_width: Of a state.
-        llm_width: Of a position of the LLM.
+        shape: Which one, and its sizes.
         scale: Root mean square of the LLM's embeddings.
     """
-    if config.kind == "mlp":
-        return StackedMLP(config, encoder_width=encoder_width, llm_width=llm_width, scale=scale)
-    return WindowQFormer(
-        config, taps=taps, encoder_width=encoder_width, llm_width=llm_width, scale=scale
-    )
-
-
-def taps_of(config: ConnectorConfig, num_layers: int) -> tuple[int, ...]:
-    """Returns after which layers of the encoder the connector reads; none: behind the last.
-
-    Raises:
-        ValueError: The encoder has fewer layers.
-
-    >>> taps_of(ConnectorConfig(kind="layer_mix_qformer"), 32)
-    (8, 16, 24, 32)
-    """
-    if config.kind != "layer_mix_qformer":
-        return ()
-    if config.taps and config.taps[-1] > num_layers:
-        raise ValueError(f"taps must be 1 to {num_layers}, got {list(config.taps)}")
-    quarters = (max(1, round(num_layers * share / 4)) for share in (1, 2, 3, 4))
-    return config.taps or tuple(sorted(set(quarters)))
+    made = StackedMLP if shape.kind == "mlp" else WindowQFormer
+    return made(shape, scale=scale)

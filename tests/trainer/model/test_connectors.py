@@ -4,10 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from model_packs import CONNECTORS
 from torch import Tensor
+from transformers import LlamaConfig, WhisperConfig
 
 from sllm_data.trainer.geometry import AudioGeometry
+from sllm_data.trainer.model.assembly import shape_of, taps_of
 from sllm_data.trainer.model.config import ConnectorConfig
-from sllm_data.trainer.model.connectors import new_connector, taps_of, windows_of
+from sllm_data.trainer.model.connectors import new_connector, windows_of
 
 WIDTH = 24
 SCALE = 0.03
@@ -20,9 +22,13 @@ def taps(kind: str) -> int:
 
 def make(config: ConnectorConfig):
     torch.manual_seed(0)
-    return new_connector(
-        config, taps=taps(config.kind), encoder_width=WIDTH, llm_width=32, scale=SCALE
+    shape = shape_of(
+        config,
+        WhisperConfig(d_model=WIDTH),
+        LlamaConfig(hidden_size=32, num_attention_heads=4),
+        taps=taps(config.kind),
     )
+    return new_connector(shape, scale=SCALE)
 
 
 def states(kind: str, length: int) -> Tensor:
