@@ -1,0 +1,150 @@
+"""All of an evaluation: a model is asked or a file is read, and a folder is written."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sllm_data.evaluation.config import EvaluationConfig
+from sllm_data.evaluation.page import Evaluated
+from sllm_data.evaluation.predictions import (
+    Prediction,
+    check_known,
+    read_predictions,
+    write_predictions,
+)
+from sllm_data.evaluation.rows import Skipped, all_ids
+from sllm_data.evaluation.tables import Report, tabulate
+from sllm_data.evaluation.writing import write_evaluation
+
+if TYPE_CHECKING:
+    from sllm_data.evaluation.asking import Asking
+
+PREDICTIONS = "predictions.jsonl"
+_LISTED = 20
+"""Rows that the page names, of those that were left out."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What an evaluation found, and where it stands."""
+
+    report: Report
+    skipped: tuple[Skipped, ...]
+    """Rows that no side was asked."""
+    files: tuple[Path, ...]
+    """The page last."""
+
+
+def evaluate(
+    model: Path,
+    asking: "Asking",
+    output: Path,
+    *,
+    config: EvaluationConfig,
+    num_examples: int = 2,
+    watch: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Outcome:
+    """Asks a trained model the rows of a dataset, and writes what is found.
+
+    Args:
+        model: What `sllm-data train` wrote.
+        asking: Which rows, which sides.
+        output: A folder; files in the way are replaced.
+        config: How answers are scored.
+        num_examples: Answers on the page for each task of each group.
+        watch: Called with the rows that are done and their number.
+
+    Raises:
+        ModelError: There is no such model.
+        ShardError: The dataset can't be used.
+        TrainingError: A GPU is asked for and there is none.
+        OutputError: The folder can't be written.
+    """
+    import torch  # noqa: PLC0415 - its import takes seconds
+
+    from sllm_data.evaluation.asking import ask  # noqa: PLC0415
+    from sllm_data.trainer.distributed import chosen_device  # noqa: PLC0415
+    from sllm_data.trainer.trained import load_trained  # noqa: PLC0415
+
+    where = chosen_device(asking.device)
+    dtype = torch.bfloat16 if where == "cuda" else torch.float32
+    trained = load_trained(model, device=where, dtype=dtype)
+    predictions, skipped = ask(trained, asking, name=_name(model), watch=watch)
+    written = output / PREDICTIONS
+    write_predictions(written, predictions)
+    facts = {
+        "dataset": _name(asking.dataset),
+        "split": asking.split,
+        "rows left out": _listed(skipped),
+        "computed": f"{where}, {str(dtype).removeprefix('torch.')}, greedy",
+    }
+    report, files = _written(
+        predictions,
+        config,
+        facts,
+        dataset=asking.dataset,
+        output=output,
+        num_examples=num_examples,
+    )
+    return Outcome(report=report, skipped=tuple(skipped), files=(written, *files))
+
+
+def rescore(
+    source: Path,
+    output: Path,
+    *,
+    config: EvaluationConfig,
+    dataset: Path | None = None,
+    num_examples: int = 2,
+) -> Outcome:
+    """Scores predictions that were saved.
+
+    Args:
+        source: The file.
+        output: A folder; files in the way are replaced.
+        config: How answers are scored.
+        dataset: For instructions and sound on the page; must be the one that was asked.
+        num_examples: Answers on the page for each task of each group.
+
+    Raises:
+        ShardError: The file is broken, or is not of that dataset.
+        OutputError: The folder can't be written.
+    """
+    predictions = read_predictions(source)
+    facts = {"predictions": source.name}
+    if dataset is not None:
+        check_known(source, predictions, all_ids(dataset), dataset=dataset)
+        facts["dataset"] = _name(dataset)
+    report, files = _written(
+        predictions, config, facts, dataset=dataset, output=output, num_examples=num_examples
+    )
+    return Outcome(report=report, skipped=(), files=tuple(files))
+
+
+def _written(
+    predictions: list[Prediction],
+    config: EvaluationConfig,
+    facts: Mapping[str, str],
+    *,
+    dataset: Path | None,
+    output: Path,
+    num_examples: int,
+) -> tuple[Report, list[Path]]:
+    report = tabulate(predictions, config)
+    evaluated = Evaluated(
+        predictions=predictions, config=config, report=report, facts=facts, dataset=dataset
+    )
+    return report, write_evaluation(evaluated, output, num_examples=num_examples)
+
+
+def _name(folder: Path) -> str:
+    return folder.resolve().name
+
+
+def _listed(skipped: list[Skipped]) -> str:
+    if not skipped:
+        return "none"
+    shown = "; ".join(f"{each.sample_id}: {each.reason}" for each in skipped[:_LISTED])
+    more = f"; and {len(skipped) - _LISTED:,} more" if len(skipped) > _LISTED else ""
+    return f"{len(skipped):,}: {shown}{more}"

@@ -1,0 +1,104 @@
+"""`sllm-data evaluate`: from a trained model to a page, and again from what was saved."""
+
+import json
+import shutil
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from sllm_data.cli_evaluate import evaluate
+from sllm_data.errors import ConfigError, ModelError, ShardError
+from sllm_data.evaluation.predictions import read_predictions
+
+
+def _run(*arguments: object):
+    app = typer.Typer()
+    app.command()(evaluate)
+    return CliRunner().invoke(app, list(map(str, arguments)))
+
+
+@pytest.fixture(scope="module")
+def model(trained, tmp_path_factory):
+    from sllm_data.trainer.provenance import facts_of_models
+    from sllm_data.trainer.trained import save_trained
+
+    folder = tmp_path_factory.mktemp("run") / "model"
+    facts = facts_of_models(trained.config, trained.renderer)
+    save_trained(folder, trained.model.trainable_state(), config=trained.config, facts=facts)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def evaluated(model, dataset):
+    """A folder of one row of each task, and what was printed."""
+    options = ("--limit", 1, "--sides", "speech,text,backbone", "--max-tokens", 12)
+    said = _run(model, dataset, *options)
+    assert said.exit_code == 0, said.exception
+    return model / "evaluation", said.stdout
+
+
+def test_a_model_and_a_dataset_become_a_folder(evaluated):
+    folder, said = evaluated
+    names = {path.name for path in folder.iterdir()}
+    assert {"predictions.jsonl", "evaluation.json", "index.html", "scores.png"} <= names
+    assert "| test: held-out task" in said
+    assert f"page: {folder / 'index.html'}" in said
+    assert len(read_predictions(folder / "predictions.jsonl")) == 5 * 3
+    assert (folder / "index.html").read_text().count("<audio controls") == 5
+
+
+def test_what_was_saved_gives_the_same_figures(evaluated, dataset, tmp_path):
+    folder, _ = evaluated
+    saved = folder / "predictions.jsonl"
+    said = _run("model", dataset, "--from", saved, "--out", tmp_path, "--json")
+    assert said.exit_code == 0, said.exception
+    first = json.loads((folder / "evaluation.json").read_text())
+    again = json.loads(said.stdout)
+    assert {name: first[name] for name in again} == again
+    assert (tmp_path / "index.html").read_text().count("<audio controls") == 5
+
+
+def test_predictions_are_enough_without_model_and_dataset(evaluated, tmp_path):
+    saved = tmp_path / "p.jsonl"
+    shutil.copy(evaluated[0] / "predictions.jsonl", saved)
+    said = _run("--from", saved)
+    assert said.exit_code == 0, said.exception
+    assert "<audio" not in (tmp_path / "index.html").read_text()
+
+
+def test_another_scoring_asks_nobody_again(evaluated, tmp_path):
+    scoring = tmp_path / "scoring.yaml"
+    scoring.write_text("tasks: {who: {metrics: [chrf], main: chrf}}")
+    saved = evaluated[0] / "predictions.jsonl"
+    said = _run("--from", saved, "--out", tmp_path, "--scoring", scoring, "--json")
+    cells = [cell for cell in json.loads(said.stdout)["cells"] if cell["task"] == "who"]
+    assert {cell["main"] for cell in cells} == {"chrf"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "told"),
+    [
+        ((), ConfigError, "must be given a MODEL and a DATASET"),
+        (("{empty}", "{dataset}"), ModelError, "must be what `sllm-data train` wrote"),
+        (("{model}", "{empty}"), ShardError, "must be a dataset"),
+        (("{model}", "{dataset}", "--sides", "loud"), ConfigError, "sides must be some of"),
+        (("{model}", "{dataset}", "--split", "validation"), ShardError, "rows of the split"),
+        (("--from", "{empty}/none"), ShardError, "must be a file of predictions"),
+        (("--scoring", "{empty}/none"), ConfigError, "can't be read"),
+    ],
+)
+def test_a_mistake_is_one_sentence(model, dataset, tmp_path, arguments, error, told):
+    places = {"empty": tmp_path, "model": model, "dataset": dataset}
+    said = _run(*(word.format(**places) for word in arguments))
+    assert isinstance(said.exception, error)
+    assert told in str(said.exception)
+
+
+def test_predictions_of_another_dataset_are_told(evaluated, dataset, tmp_path):
+    lines = (evaluated[0] / "predictions.jsonl").read_text().replace("who000", "xxx000")
+    saved = tmp_path / "p.jsonl"
+    saved.write_text(lines)
+    said = _run("model", dataset, "--from", saved)
+    assert isinstance(said.exception, ShardError)
+    assert "1 of them are not in it" in str(said.exception)
