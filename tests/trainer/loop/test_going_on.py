@@ -1,0 +1,199 @@
+"""A training that was stopped goes on to the bit, or says why it can't."""
+
+import hashlib
+import json
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from loop_processes import run_training
+
+from sllm_data.errors import SllmDataError
+from sllm_data.steps import Progress
+from sllm_data.trainer.checkpoint import newest_checkpoint
+from sllm_data.trainer.distributed import Ranks
+from sllm_data.trainer.loop import train
+
+
+def _losses(output: Path) -> list[tuple[int, float, float]]:
+    lines = map(json.loads, (output / "metrics.jsonl").read_text().splitlines())
+    return [(line["step"], line["loss"], line["grad_norm"]) for line in lines]
+
+
+def _checkpoints(output: Path) -> list[Path]:
+    return sorted((output / "checkpoints").iterdir())
+
+
+def _refusal(config: object) -> str:
+    with pytest.raises(SllmDataError) as caught:
+        train(config, Progress(None))
+    return str(caught.value)
+
+
+def _reopened(output: Path) -> None:
+    """Makes a finished training one that was stopped behind its last checkpoint but one."""
+    (output / "report.json").unlink()
+    last = _checkpoints(output)[-1]
+    for file in last.iterdir():
+        file.unlink()
+    last.rmdir()
+
+
+def test_killed_at_a_random_step_and_restarted_the_losses_are_the_same_to_the_bit(
+    straight, document, processes, tmp_path
+):
+    lines = random.SystemRandom().randint(1, 5)
+    output = tmp_path / "out"
+    metrics = output / "metrics.jsonl"
+    process = processes.Process(target=run_training, args=(document(output),))
+    process.start()
+    while process.is_alive() and not (
+        metrics.exists() and metrics.read_bytes().count(b"\n") >= lines
+    ):
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    assert not (output / "report.json").exists()
+
+    run_training(document(output))
+
+    assert _losses(output) == _losses(straight), f"killed behind step {lines}"
+    trained = "model/weights.safetensors"
+    assert (output / trained).read_bytes() == (straight / trained).read_bytes()
+
+
+def test_with_workers_the_losses_are_the_same_to_the_bit(straight, configured, tmp_path, world):
+    output = tmp_path / "out"
+    data = {"datasets": [{"path": str(world)}], "budget": 96, "workers": 1}
+    train(configured(output, data=data), Progress(None))
+
+    assert _losses(output) == _losses(straight)
+
+
+def test_a_finished_training_returns_at_once(copied, configured):
+    before = {path: path.stat().st_mtime_ns for path in copied.rglob("*")}
+
+    report = train(configured(copied), Progress(None))
+
+    assert report.was_done
+    assert report.steps == 7
+    assert {path: path.stat().st_mtime_ns for path in copied.rglob("*")} == before
+
+
+def test_a_cut_checkpoint_is_told_and_the_one_before_is_taken(straight, copied, configured):
+    (copied / "report.json").unlink()
+    file = _checkpoints(copied)[-1] / "rank-00000.pt"
+    file.write_bytes(file.read_bytes()[:-100])
+    said = []
+
+    report = train(configured(copied), Progress(None), say=said.append)
+
+    assert report.steps_now == 1
+    assert _losses(copied) == _losses(straight)
+    (sentence,) = said
+    assert "step-00000007: the checkpoint is not whole (rank-00000.pt is cut" in sentence
+    assert sentence.endswith("the one before is taken")
+
+
+def test_checkpoints_of_which_none_is_whole_are_refused(copied, configured):
+    (copied / "report.json").unlink()
+    for folder in _checkpoints(copied):
+        (folder / "checkpoint.json").write_text("{")
+
+    assert "none of the checkpoints is whole" in _refusal(configured(copied))
+
+
+def test_only_the_newest_checkpoints_are_kept(straight):
+    assert [path.name for path in _checkpoints(straight)] == ["step-00000006", "step-00000007"]
+
+
+def test_what_a_killed_writer_left_is_no_checkpoint(copied, configured):
+    left = copied / "checkpoints/.step-00000009.tmp"
+    left.mkdir()
+    (left / "checkpoint.json").write_text("{}")
+
+    found = newest_checkpoint(copied / "checkpoints", Ranks(), say=print)
+
+    assert found is not None
+    assert found.step == 7
+
+
+@pytest.mark.parametrize(
+    ("sections", "named"),
+    [
+        ({"seed": 2}, "seed: 1 -> 2"),
+        ({"accumulation": 2}, "accumulation: 1 -> 2"),
+        ({"optimizer": {"weight_decay": 0.1}}, "optimizer.weight_decay: 0.0 -> 0.1"),
+        ({"losses": {"cross_entropy": {"weight": 2.0}}}, "losses.cross_entropy.weight: 1.0 -> 2"),
+    ],
+)
+def test_another_configuration_is_refused_by_name(copied, configured, sections, named):
+    assert named in _refusal(configured(copied, **sections))
+
+    (copied / "report.json").unlink()
+
+    assert named in _refusal(configured(copied, **sections))
+
+
+def test_other_data_is_refused_by_name(copied, document, configured, world, tmp_path):
+    (copied / "report.json").unlink()
+    other = tmp_path / world.name
+    other.mkdir()
+    for path in world.iterdir():
+        if path.name != "manifest":
+            (other / path.name).symlink_to(path)
+    (other / "manifest").mkdir()
+    for path in (world / "manifest").iterdir():
+        text = path.read_text()
+        if path.name == "assemble.json":
+            text = text.replace('"code_version": "', '"code_version": "9')
+        (other / "manifest" / path.name).write_text(text)
+
+    data = {"datasets": [{"path": str(other)}], "budget": 96, "workers": 0}
+
+    assert "datasets.0 dataset: " in _refusal(configured(copied, data=data))
+
+
+def test_operational_fields_may_change(straight, copied, configured, world):
+    _reopened(copied)
+    data = {"datasets": [{"path": str(world)}], "budget": 96, "workers": 1, "prefetch": 2}
+
+    report = train(
+        configured(
+            copied,
+            data=data,
+            checkpoints={"every_steps": 1, "keep": 5},
+            logging={"boards": ["tensorboard"]},
+        ),
+        Progress(None),
+    )
+
+    assert report.steps_now == 1
+    assert _losses(copied) == _losses(straight)
+    assert list((copied / "tensorboard").iterdir())
+
+
+def test_a_checkpoint_of_another_model_is_refused(copied, configured):
+    (copied / "report.json").unlink()
+    folder = _checkpoints(copied)[-1]
+    state = torch.load(folder / "rank-00000.pt", weights_only=True)
+    facts = json.loads((folder / "checkpoint.json").read_text())
+    state["parameters"]["connector.other"] = torch.zeros(1)
+    torch.save(state, folder / "rank-00000.pt")
+    digest = hashlib.sha256((folder / "rank-00000.pt").read_bytes()).hexdigest()
+    facts["files"] = {"rank-00000.pt": digest}
+    (folder / "checkpoint.json").write_text(json.dumps(facts))
+
+    assert "the first is connector.other" in _refusal(configured(copied))
+
+
+def test_another_number_of_processes_than_wrote_a_checkpoint_is_refused(copied, configured):
+    (copied / "report.json").unlink()
+    path = _checkpoints(copied)[-1] / "checkpoint.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"world_size": 2}))
+
+    assert "by as many processes as wrote it, 2, not 1" in _refusal(configured(copied))
