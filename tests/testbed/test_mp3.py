@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sllm_data.audio.claims import mp3_has_count
-from sllm_data.audio.decode import decode
+from sllm_data.audio.decode import UndecodableAudioError, decode
 from sllm_data.testbed.events import stories
 from sllm_data.testbed.mp3 import mp3
 from sllm_data.testbed.speech import Synthesizer
@@ -74,6 +74,12 @@ def test_other_rates_of_the_same_frames_are_as_exact(spoken, rate_hz):
     assert heard.sampling_rate == rate_hz
     assert len(heard.samples) == len(spoken[0])
     assert lag(heard.samples[:, 0], spoken[0]) == 0
+
+
+def test_a_clip_that_is_cut_off_is_found_out_by_its_header(spoken):
+    content = mp3(spoken[0], RATE_HZ)
+    with pytest.raises(UndecodableAudioError, match="cut off or damaged"):
+        decode(content[: len(content) // 2])
 
 
 def test_the_same_speech_gives_the_same_bytes(spoken):
