@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import peft
-from peft.tuners.lora import LoraLayer
+from peft.tuners.lora import Linear as LoraLinear
 from torch import nn
 
 from sllm_data.errors import ModelError
@@ -51,9 +51,9 @@ def add_lora(model: nn.Module, config: LoraConfig, *, where: str) -> None:
             parameter.data = parameter.data.float()
 
 
-def lora_layers(model: nn.Module) -> list[LoraLayer]:
+def lora_layers(model: nn.Module) -> list[LoraLinear]:
     """Returns the layers that have an update."""
-    return [module for module in model.modules() if isinstance(module, LoraLayer)]
+    return [module for module in model.modules() if isinstance(module, LoraLinear)]
 
 
 @contextmanager
