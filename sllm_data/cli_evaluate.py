@@ -51,6 +51,9 @@ def evaluate(  # noqa: PLR0913 - options of a command
         int, typer.Option(min=16, help="positions that are answered at once")
     ] = 4096,
     max_tokens: Annotated[int, typer.Option(min=1, help="of an answer")] = 256,
+    diagnose: Annotated[
+        int, typer.Option(min=0, help="also look into the model, on so many rows of each task")
+    ] = 0,
     device: Annotated[
         Literal["auto", "cpu", "cuda"], typer.Option(help="where the model computes")
     ] = "auto",
@@ -76,6 +79,7 @@ def evaluate(  # noqa: PLR0913 - options of a command
             sides=tuple(sides.split(",")),
             budget=budget,
             max_tokens=max_tokens,
+            diagnose=diagnose,
             device=device,
         )
         with _watching() as watch:

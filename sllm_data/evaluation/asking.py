@@ -16,7 +16,10 @@ import torch
 from sllm_data.audio.decode import OverlongAudioError, UndecodableAudioError
 from sllm_data.errors import ConfigError, ShardError
 from sllm_data.evaluation.backbone import as_backbone
+from sllm_data.evaluation.config import BootstrapConfig
 from sllm_data.evaluation.predictions import SIDES, Prediction
+from sllm_data.evaluation.probing.diagnosing import Diagnostics, diagnose
+from sllm_data.evaluation.probing.rows import chosen_probes
 from sllm_data.evaluation.rows import Skipped, chosen_rows
 from sllm_data.files import is_folder
 from sllm_data.trainer.data.building import HeardRow
@@ -47,6 +50,8 @@ class Asking:
     """Positions of the prompts that are answered at once; a longer one is answered alone."""
     max_tokens: int = 256
     """Of an answer."""
+    diagnose: int = 0
+    """Rows of each task that are looked into; 0: nobody looks."""
     device: str = "auto"
     """auto, cpu or cuda."""
 
@@ -115,6 +120,35 @@ def ask(
             f"the first: {skipped[0].sample_id}: {skipped[0].reason}"
         )
     return predictions, skipped
+
+
+def look_into(
+    trained: Trained, asking: Asking, skipped: Sequence[Skipped], config: BootstrapConfig
+) -> Diagnostics:
+    """Looks into a model on the first rows of each task.
+
+    Args:
+        trained: The model.
+        asking: Which rows, and how many.
+        skipped: Rows that can't be asked; they are passed over.
+        config: Of the intervals.
+
+    Raises:
+        ShardError: There is no row that can be looked into.
+    """
+    rows, _ = chosen_rows(asking.dataset, split=_split(asking), limit=asking.limit)
+    left_out = {each.sample_id for each in skipped}
+    clips = Clips(asking.dataset)
+    try:
+        probes = chosen_probes(
+            trained,
+            [row for row in rows if row.sample_id not in left_out],
+            clips,
+            per_task=asking.diagnose,
+        )
+    finally:
+        clips.close()
+    return diagnose(trained, probes, config)
 
 
 def _split(asking: Asking) -> Split:

@@ -1,6 +1,6 @@
 """All of an evaluation: a model is asked or a file is read, and a folder is written."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from sllm_data.evaluation.config import EvaluationConfig
 from sllm_data.evaluation.page import Evaluated
 from sllm_data.evaluation.predictions import (
-    Prediction,
     check_known,
     read_predictions,
     write_predictions,
@@ -63,7 +62,7 @@ def evaluate(
     """
     import torch  # noqa: PLC0415 - its import takes seconds
 
-    from sllm_data.evaluation.asking import ask  # noqa: PLC0415
+    from sllm_data.evaluation.asking import ask, look_into  # noqa: PLC0415
     from sllm_data.trainer.distributed import chosen_device  # noqa: PLC0415
     from sllm_data.trainer.trained import load_trained  # noqa: PLC0415
 
@@ -71,6 +70,9 @@ def evaluate(
     dtype = torch.bfloat16 if where == "cuda" else torch.float32
     trained = load_trained(model, device=where, dtype=dtype)
     predictions, skipped = ask(trained, asking, name=_name(model), watch=watch)
+    diagnostics = None
+    if asking.diagnose:
+        diagnostics = look_into(trained, asking, skipped, config.bootstrap)
     written = output / PREDICTIONS
     write_predictions(written, predictions)
     facts = {
@@ -79,15 +81,16 @@ def evaluate(
         "rows left out": _listed(skipped),
         "computed": f"{where}, {str(dtype).removeprefix('torch.')}, greedy",
     }
-    report, files = _written(
-        predictions,
-        config,
-        facts,
+    evaluated = Evaluated(
+        predictions=predictions,
+        config=config,
+        report=tabulate(predictions, config),
+        facts=facts,
         dataset=asking.dataset,
-        output=output,
-        num_examples=num_examples,
+        diagnostics=diagnostics,
     )
-    return Outcome(report=report, skipped=tuple(skipped), files=(written, *files))
+    files = write_evaluation(evaluated, output, num_examples=num_examples)
+    return Outcome(report=evaluated.report, skipped=tuple(skipped), files=(written, *files))
 
 
 def rescore(
@@ -116,26 +119,15 @@ def rescore(
     if dataset is not None:
         check_known(source, predictions, all_ids(dataset), dataset=dataset)
         facts["dataset"] = _name(dataset)
-    report, files = _written(
-        predictions, config, facts, dataset=dataset, output=output, num_examples=num_examples
-    )
-    return Outcome(report=report, skipped=(), files=tuple(files))
-
-
-def _written(
-    predictions: list[Prediction],
-    config: EvaluationConfig,
-    facts: Mapping[str, str],
-    *,
-    dataset: Path | None,
-    output: Path,
-    num_examples: int,
-) -> tuple[Report, list[Path]]:
-    report = tabulate(predictions, config)
     evaluated = Evaluated(
-        predictions=predictions, config=config, report=report, facts=facts, dataset=dataset
+        predictions=predictions,
+        config=config,
+        report=tabulate(predictions, config),
+        facts=facts,
+        dataset=dataset,
     )
-    return report, write_evaluation(evaluated, output, num_examples=num_examples)
+    files = write_evaluation(evaluated, output, num_examples=num_examples)
+    return Outcome(report=evaluated.report, skipped=(), files=tuple(files))
 
 
 def _name(folder: Path) -> str:

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sllm_data.evaluation.config import EvaluationConfig
 from sllm_data.evaluation.following import judge
@@ -26,6 +27,9 @@ from sllm_data.evaluation.report import (
 from sllm_data.evaluation.rows import rows_by_id
 from sllm_data.evaluation.tables import Cell, Report
 from sllm_data.words import words
+
+if TYPE_CHECKING:
+    from sllm_data.evaluation.probing.diagnosing import Diagnostics
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
@@ -66,6 +70,8 @@ class Evaluated:
     """What stands on top: dataset, split, date."""
     dataset: Path | None
     """Where instructions and audio of the examples are; without it they are left out."""
+    diagnostics: "Diagnostics | None" = None
+    """What was seen inside the model, where somebody looked."""
 
 
 def page(evaluated: Evaluated, *, plots: Mapping[str, bytes], num_examples: int) -> str:
@@ -96,6 +102,7 @@ def page(evaluated: Evaluated, *, plots: Mapping[str, bytes], num_examples: int)
         f"<p>{html.escape(note)}</p>",
         *_pairs(report),
         *(_picture(name, plot) for name, plot in plots.items()),
+        *_changes(evaluated.diagnostics),
         "<h2>Tasks</h2>",
         *_tasks(report),
         "<h2>Answers</h2>",
@@ -129,6 +136,18 @@ def _pairs(report: Report) -> Iterable[str]:
     tasks = sorted({pair.task for pair in report.pairs if pair.task})
     lines = [(task, *line) for task in tasks for line in pair_lines(report, task=task)]
     yield f"<details><summary>by task</summary>{_table(('task', *header), lines)}</details>"
+
+
+def _changes(diagnostics: "Diagnostics | None") -> Iterable[str]:
+    if diagnostics is None:
+        return
+    yield "<h2>Loss of the reference when the row is another</h2>"
+    yield (
+        f"<p>Nats a token, over {diagnostics.rows:,} rows that were looked into: as it is, and "
+        "what each change adds.</p>"
+    )
+    lines = [(name, shown(found), f"{found.rows:,}") for name, found in diagnostics.losses.items()]
+    yield _table(("row", "nats", "rows"), lines)
 
 
 def _picture(name: str, plot: bytes) -> str:

@@ -79,7 +79,7 @@ def bars(
     """
     if not any(each is not None and each.value is not None for s in series.values() for each in s):
         return None
-    figure, axes = new_figure(height=1.2 + 0.24 * len(names) * (len(series) + 1))
+    figure, (axes,) = new_figure(height=1.2 + 0.24 * len(names) * (len(series) + 1))
     thickness = _PER_GROUP / len(series)
     for number, (label, estimates) in enumerate(series.items()):
         places = [
@@ -122,14 +122,17 @@ def _plain(names: Sequence[str]) -> list[str]:
     return [name.replace("$", r"\$") for name in names]  # matplotlib would read formulas
 
 
-def new_figure(*, height: float, width: float = 8.0) -> tuple["Figure", "Axes"]:
-    """Returns a white figure of so many inches with one pair of axes."""
+def new_figure(
+    *, height: float, width: float = 8.0, columns: int = 1
+) -> tuple["Figure", list["Axes"]]:
+    """Returns a white figure of so many inches with axes beside each other."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - its import takes a second
 
     figure = Figure(figsize=(width, min(height, 40.0)), layout="constrained")
-    axes = figure.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
+    panels = list(figure.subplots(1, columns, squeeze=False)[0])
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, panels
 
 
 def as_png(figure: "Figure") -> bytes:

@@ -1,7 +1,6 @@
 """Predictions become a folder: figures as JSON, pictures, and the page."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 from sllm_data.evaluation.page import Evaluated, page
@@ -10,20 +9,13 @@ from sllm_data.evaluation.report import as_json
 from sllm_data.files import atomic_path, write_text
 
 
-def write_evaluation(
-    evaluated: Evaluated,
-    output: Path,
-    *,
-    num_examples: int,
-    more_plots: Mapping[str, bytes] | None = None,
-) -> list[Path]:
+def write_evaluation(evaluated: Evaluated, output: Path, *, num_examples: int) -> list[Path]:
     """Writes `evaluation.json`, `<plot>.png` and `index.html`; files in the way are replaced.
 
     Args:
         evaluated: The figures and what they were made of.
         output: A folder; made where missing.
         num_examples: Answers to show of each task in each group.
-        more_plots: PNG files by name that were made elsewhere.
 
     Returns:
         The files, the page last.
@@ -32,12 +24,15 @@ def write_evaluation(
         ShardError: The dataset lacks the clip of an example.
         OutputError: The folder can't be written.
     """
-    plots = {**figure_plots(evaluated.report), **(more_plots or {})}
+    plots = figure_plots(evaluated.report)
     document = {
         "facts": dict(evaluated.facts),
         "config": evaluated.config.model_dump(mode="json"),
         **as_json(evaluated.report),
     }
+    if evaluated.diagnostics is not None:
+        plots |= evaluated.diagnostics.plots
+        document["diagnostics"] = evaluated.diagnostics.as_json()
     shown = page(evaluated, plots=plots, num_examples=num_examples)
     files = [output / "evaluation.json"]
     write_text(files[0], json.dumps(document, indent=1, allow_nan=False) + "\n")

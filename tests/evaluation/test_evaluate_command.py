@@ -32,7 +32,8 @@ def model(trained, tmp_path_factory):
 @pytest.fixture(scope="module")
 def evaluated(model, dataset):
     """A folder of one row of each task, and what was printed."""
-    options = ("--limit", 1, "--sides", "speech,text,backbone", "--max-tokens", 12)
+    options = ("--limit", 1, "--max-tokens", 12, "--diagnose", 1)
+    options = ("--sides", "speech,text,backbone", *options)
     said = _run(model, dataset, *options)
     assert said.exit_code == 0, said.exception
     return model / "evaluation", said.stdout
@@ -42,6 +43,7 @@ def test_a_model_and_a_dataset_become_a_folder(evaluated):
     folder, said = evaluated
     names = {path.name for path in folder.iterdir()}
     assert {"predictions.jsonl", "evaluation.json", "index.html", "scores.png"} <= names
+    assert {"attention.png", "counterfactuals.png"} <= names
     assert "| test: held-out task" in said
     assert f"page: {folder / 'index.html'}" in said
     assert len(read_predictions(folder / "predictions.jsonl")) == 5 * 3

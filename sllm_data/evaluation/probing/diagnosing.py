@@ -1,0 +1,135 @@
+"""All that is looked at in a model: figures as JSON, pictures, and a table for the page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from sllm_data.evaluation.backbone import as_backbone
+from sllm_data.evaluation.bootstrap import Estimate
+from sllm_data.evaluation.config import BootstrapConfig
+from sllm_data.evaluation.plots import as_png, bars, new_figure
+from sllm_data.evaluation.probing.attention import AttentionShares, attention_shares
+from sllm_data.evaluation.probing.counterfactuals import AS_IT_IS, counterfactual_losses
+from sllm_data.evaluation.probing.rows import Probe
+from sllm_data.evaluation.probing.states import PairedStates, paired_states
+from sllm_data.trainer.trained import Trained
+
+_SHARES = {
+    "share": "of attention",
+    "share_by_length": "of attention, by length",
+    "saliency_share": "of saliency",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Diagnostics:
+    """What was found in a model."""
+
+    rows: int
+    attention: Mapping[str, AttentionShares]
+    """By side: speech, text, backbone."""
+    losses: Mapping[str, Estimate]
+    """Nats a token of the reference as it is, and what each change adds."""
+    similarity: Sequence[float | None]
+    """CKA of speech and text: in front of the first layer and behind each."""
+    plots: Mapping[str, bytes]
+    """PNG files by name."""
+
+    def as_json(self) -> dict[str, Any]:  # Any: JSON document
+        """Returns the figures as plain values."""
+        return {
+            "rows": self.rows,
+            "attention": {
+                side: {
+                    name: value.tolist() if isinstance(value, np.ndarray) else value
+                    for name, value in asdict(shares).items()
+                }
+                for side, shares in self.attention.items()
+            },
+            "losses": {name: asdict(found) for name, found in self.losses.items()},
+            "cka": list(self.similarity),
+        }
+
+
+def diagnose(trained: Trained, probes: Sequence[Probe], config: BootstrapConfig) -> Diagnostics:
+    """Looks into a model.
+
+    Args:
+        trained: The model; it is what it was afterwards.
+        probes: Rows, one or more.
+        config: Of the intervals, and the seed of the map.
+    """
+    model = trained.model
+    attention = {
+        "speech": attention_shares(model, probes, hears=True),
+        "text": attention_shares(model, probes, hears=False),
+    }
+    with as_backbone(model):
+        attention["backbone"] = attention_shares(model, probes, hears=False)
+    losses = counterfactual_losses(trained, probes, config)
+    states = paired_states(model, probes)
+    similarity = states.similarity()
+    changes = [name for name in losses if name != AS_IT_IS]
+    plots = {
+        "attention": _attention_plot(attention),
+        "counterfactuals": bars(
+            "What a change adds to the loss of the reference: nats a token",
+            changes,
+            {"added": [losses[name] for name in changes]},
+        ),
+        "cka": _similarity_plot(similarity),
+        "states": _map_plot(states, config.seed),
+    }
+    return Diagnostics(
+        rows=len(probes),
+        attention=attention,
+        losses=losses,
+        similarity=similarity,
+        plots={name: content for name, content in plots.items() if content is not None},
+    )
+
+
+def _attention_plot(attention: Mapping[str, AttentionShares]) -> bytes:
+    figure, panels = new_figure(height=3.0, width=9.0, columns=len(_SHARES))
+    for axes, (name, title) in zip(panels, _SHARES.items(), strict=True):
+        for side, shares in attention.items():
+            values = getattr(shares, name)
+            axes.plot(range(1, len(values) + 1), values, marker=".", label=side)
+        axes.set_ylim(0, 1)
+        axes.set_xlabel("layer", fontsize=8)
+        axes.set_title(f"instruction's share\n{title}", loc="left", fontsize=9)
+    panels[0].legend(fontsize=8, frameon=False)
+    return as_png(figure)
+
+
+def _similarity_plot(similarity: Sequence[float | None]) -> bytes | None:
+    found = [(layer, value) for layer, value in enumerate(similarity) if value is not None]
+    if not found:
+        return None
+    figure, (axes,) = new_figure(height=3.0, width=5.0)
+    axes.plot(*zip(*found, strict=True), marker=".")
+    axes.set_ylim(min(0.0, *(value for _, value in found)), 1.05)
+    axes.set_xlabel("layer", fontsize=8)
+    axes.set_title("speech and text: CKA", loc="left", fontsize=10)
+    return as_png(figure)
+
+
+def _map_plot(states: PairedStates, seed: int) -> bytes | None:
+    last = len(states.speech) - 1
+    layers = sorted({0, last // 2, last})
+    figure, panels = new_figure(height=3.4, width=9.0, columns=len(layers))
+    for axes, layer in zip(panels, layers, strict=True):
+        both = states.map(layer, seed=seed)
+        if both is None:
+            return None
+        for pair in zip(*both, strict=True):
+            axes.plot(*np.transpose(pair), color="#8888", linewidth=0.5, zorder=1)
+        for name, points in zip(("speech", "text"), both, strict=True):
+            axes.scatter(points[:, 0], points[:, 1], s=8, label=name, zorder=2)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.set_title(f"t-SNE, layer {layer}", loc="left", fontsize=9)
+    panels[0].legend(fontsize=8, frameon=False)
+    return as_png(figure)
