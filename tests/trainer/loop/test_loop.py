@@ -1,0 +1,169 @@
+"""What a training tells, leaves, and refuses."""
+
+import json
+
+import pytest
+import torch
+
+from sllm_data.errors import ModelError, SllmDataError, TrainingError
+from sllm_data.steps import Progress
+from sllm_data.trainer.distributed import chosen_device
+from sllm_data.trainer.loop import train
+from sllm_data.trainer.trained import load_trained
+
+
+def _lines(output) -> list[dict]:
+    return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_each_step_has_its_figures(straight):
+    lines = _lines(straight)
+
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6, 7]
+    assert [line["stage"] for line in lines] == [0, 0, 1, 1, 1, 1, 1]
+    for line in lines:
+        assert line["loss"] == line["parts"]["cross_entropy"] > 0
+        assert line["useful_share"] == line["positions"] / 96
+        assert 0 < line["labels"] < line["positions"]
+        assert line["tokens_per_second"] == pytest.approx(line["positions"] / line["seconds"])
+        assert line["audio_hours_per_hour"] == pytest.approx(
+            line["audio_seconds"] / line["seconds"]
+        )
+        assert line["mfu"] is None
+
+
+def test_the_first_stage_trains_the_connector_alone(straight):
+    def parameters(step: int) -> dict[str, torch.Tensor]:
+        path = straight / f"checkpoints/step-{step:08}/rank-00000.pt"
+        return torch.load(path, weights_only=True)["parameters"]
+
+    first, last = parameters(6), parameters(7)
+    moved = {name.split(".")[0] for name in first if not torch.equal(first[name], last[name])}
+    assert moved == {"connector", "llm"}
+    assert _lines(straight)[1]["rates"]["llm"] == 0
+
+
+def test_what_is_left_loads_and_is_what_was_trained(straight):
+    model, renderer, config = load_trained(straight)
+    state = torch.load(straight / "checkpoints/step-00000007/rank-00000.pt", weights_only=True)[
+        "parameters"
+    ]
+
+    assert renderer.stop_ids
+    assert config.connector.hidden_size == 32
+    assert not model.training
+    for name, value in model.trainable_state().items():
+        assert torch.equal(value, state[name]), name
+
+
+def test_what_is_left_says_what_it_was_trained_on(straight, world):
+    document = json.loads((straight / "model/trained.json").read_text())
+
+    (digest,) = document["datasets"].values()
+    assert len(digest) == 64
+    assert document["step"] == 7
+    assert document["models"]["llm"].startswith("local-")
+    assert document["configuration"]["stages"][0]["steps"] == 2
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda folder: (folder / "weights.safetensors").unlink(), "can't be read"),
+        (lambda folder: (folder / "weights.safetensors").write_bytes(b"x"), "is cut or was"),
+        (lambda folder: (folder / "trained.json").unlink(), "must be what `sllm-data train`"),
+        (lambda folder: (folder / "trained.json").write_text("{"), "must be JSON"),
+        (lambda folder: (folder / "trained.json").write_text("{}"), "must be of format 1"),
+        (lambda folder: _edit(folder, "models", {"llm": "other"}), "models.llm: 'other' -> "),
+        (lambda folder: _edit(folder, "model", {}), "model.encoder must be given"),
+    ],
+)
+def test_a_model_that_is_not_whole_is_refused(copied, damage, sentence):
+    damage(copied / "model")
+
+    with pytest.raises(ModelError, match=sentence):
+        load_trained(copied)
+
+
+def _edit(folder, name: str, value: object) -> None:
+    path = folder / "trained.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+
+
+def test_the_weights_of_another_model_are_refused(copied):
+    path = copied / "model/trained.json"
+    document = json.loads(path.read_text())
+    document["model"]["connector"]["hidden_size"] = 16
+    path.write_text(json.dumps(document))
+
+    with pytest.raises(ModelError, match="the checkpoint must be of a model of the same size"):
+        load_trained(copied)
+
+
+def test_a_loss_that_is_no_number_stops_with_its_batch_saved(configured, tmp_path):
+    stages = [{"steps": 5, "learning_rates": {"connector": 1e30, "llm": 0}}]
+    config = configured(tmp_path / "out", stages=stages)
+
+    with pytest.raises(TrainingError, match=r"step \d: the (loss|norm)") as caught:
+        train(config, Progress(None))
+
+    (path,) = (tmp_path / "out/failures").iterdir()
+    assert str(path) in str(caught.value)
+    batch = torch.load(path, weights_only=True)
+    assert batch["sample_ids"][0] in str(caught.value)
+    assert len(batch["text"]["token_ids"]) <= 96
+
+
+def test_the_loss_on_other_rows_is_told(configured, tmp_path):
+    validation = {"every_steps": 2, "split": "test", "packs": 1}
+    stages = [{"steps": 3, "learning_rates": {"connector": 0.01, "llm": 0}}]
+    config = configured(tmp_path / "out", validation=validation, stages=stages)
+
+    report = train(config, Progress(None))
+
+    seen = [line["validation_loss"] for line in _lines(tmp_path / "out")]
+    assert seen[0] is None
+    assert seen[1] > seen[2] > 0
+    assert report.validation_loss == seen[2]
+
+
+@pytest.mark.parametrize(
+    ("sections", "sentence"),
+    [
+        ({"validation": {"every_steps": 1}}, "validation: .* or set validation.every_steps to 0"),
+        ({"logging": {"boards": ["wandb"]}}, "must not name wandb where it is not installed"),
+        ({"budget": {"automatic": True}}, "budget.memory_gib must be given"),
+        ({"budget": {"automatic": True, "memory_gib": 0.01}}, "a pack of 64 positions must fit"),
+    ],
+)
+def test_what_can_not_be_done_is_one_sentence(configured, tmp_path, sections, sentence):
+    with pytest.raises(SllmDataError, match=sentence):
+        train(configured(tmp_path / "out", **sections), Progress(None))
+
+
+def test_a_measured_budget_is_kept_to(configured, tmp_path, world):
+    said = []
+    stages = [{"steps": 2, "learning_rates": {"connector": 0.001, "llm": 0}}]
+    data = {"datasets": [{"path": str(world)}], "budget": 128, "workers": 0}
+    budget = {"automatic": True, "memory_gib": 64}
+    config = configured(tmp_path / "out", stages=stages, data=data, budget=budget)
+
+    report = train(config, Progress(None), say=said.append)
+
+    assert report.budget == 128
+    assert said == ["budget: packs of 128 positions fit into memory"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused():
+    with pytest.raises(TrainingError, match="cuda was asked for, and torch finds no GPU"):
+        chosen_device("cuda")
+
+
+def test_rows_that_can_not_be_trained_on_are_counted_and_named(configured, tmp_path, world):
+    stages = [{"steps": 6, "learning_rates": {"connector": 0.001, "llm": 0}}]
+    data = {"datasets": [{"path": str(world)}], "budget": 40, "workers": 0}
+    report = train(configured(tmp_path / "out", stages=stages, data=data), Progress(None))
+
+    assert sum(skips.num for skips in report.skipped.values()) > 0
+    assert all(skips.names for skips in report.skipped.values())

@@ -1,0 +1,99 @@
+"""Several processes that train one model do what one does."""
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+from loop_processes import gradients, rank_gradients, run_rank
+
+from sllm_data.chat import ChatRenderer
+from sllm_data.steps import Progress
+from sllm_data.trainer.config import resolve_train
+from sllm_data.trainer.data.loader import open_packs
+from sllm_data.trainer.distributed import Ranks
+from sllm_data.trainer.halving import halves_of
+from sllm_data.trainer.loop import train
+from sllm_data.trainer.model.speech_lm import load_speech_lm
+
+
+def _port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def _on_two(processes, target, *arguments) -> None:
+    port = _port()
+    ranks = [processes.Process(target=target, args=(rank, port, *arguments)) for rank in (0, 1)]
+    for rank in ranks:
+        rank.start()
+    for rank in ranks:
+        rank.join()
+    assert [rank.exitcode for rank in ranks] == [0, 0]
+
+
+def _packs(config):
+    renderer = ChatRenderer.load(config.model.llm.model)
+    model = load_speech_lm(config.model, seed=1, dtype=torch.float32, device="cpu")
+    with open_packs(config.data, renderer=renderer, geometry=model.geometry, seed=3) as stream:
+        first, second = next(stream), next(stream)
+    return [first, halves_of(second)[0]]
+
+
+@pytest.mark.parametrize("modes", [{"llm": "full", "encoder": "lora"}, {"llm": "lora"}])
+def test_two_ranks_with_unequal_packs_have_the_gradients_of_one(
+    processes, document, tmp_path, modes
+):
+    sections = document(tmp_path)
+    for part, mode in modes.items():
+        sections["model"][part]["mode"] = mode
+    sections["model"]["llm"]["lora"] = {"rank": 2}
+    sections["data"]["budget"] = 192
+    config = resolve_train(sections, where="test")
+    packs = _packs(config)
+    assert len(packs[0].text.labels) != len(packs[1].text.labels)
+
+    _on_two(processes, rank_gradients, sections, packs, tmp_path / "gradients.pt")
+
+    found = torch.load(tmp_path / "gradients.pt")
+    alone = gradients(config, packs, Ranks())
+    assert found.keys() == alone.keys()
+    assert any(value.abs().max() > 1e-3 for value in alone.values())
+    for name, value in alone.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def _of_steps(output: Path, name: str) -> list[float]:
+    return [json.loads(line)[name] for line in (output / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_two_ranks_train_as_one_with_twice_the_packs_and_go_on_to_the_bit(
+    processes, document, configured, tmp_path
+):
+    sections = {
+        "model": document(tmp_path)["model"],
+        "stages": [{"steps": 3, "learning_rates": {"connector": 0.002, "llm": 0.0005}}],
+        "checkpoints": {"every_steps": 1, "keep": 3},
+    }
+    sections["model"]["llm"] = {"model": sections["model"]["llm"]["model"], "mode": "full"}
+    one, two = tmp_path / "one", tmp_path / "two"
+
+    _on_two(processes, run_rank, document(two, **sections))
+    train(configured(one, accumulation=2, **sections), Progress(None))
+
+    for name in ("loss", "grad_norm"):
+        assert _of_steps(two, name) == pytest.approx(_of_steps(one, name), rel=1e-3)
+    for name in ("labels", "positions", "audio_seconds"):
+        assert _of_steps(two, name) == pytest.approx(_of_steps(one, name))
+
+    weights = (two / "model/weights.safetensors").read_bytes()
+    losses = _of_steps(two, "loss")
+    (two / "report.json").unlink()
+    for name in ("step-00000002", "step-00000003"):
+        (two / "checkpoints" / name / "rank-00001.pt").write_bytes(b"")
+    _on_two(processes, run_rank, document(two, **sections))
+
+    assert _of_steps(two, "loss") == losses
+    assert (two / "model/weights.safetensors").read_bytes() == weights
