@@ -266,12 +266,16 @@ def load_speech_lm(config: ModelConfig, *, seed: int, dtype: torch.dtype, device
     Raises:
         ModelError: A model can't be read or used, or there is no such device.
     """
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ModelError(f"device must be cpu here, there is no GPU; asked for {device}")
+    where = torch.device(device)
+    if where.type == "cuda" and (where.index or 0) >= torch.cuda.device_count():
+        raise ModelError(
+            f"device must be one of the {torch.cuda.device_count()} GPUs here, or cpu; asked for "
+            f"{device}"
+        )
     full = torch.float32
     whisper = load_whisper(config.encoder, dtype=full if config.encoder.mode == "full" else dtype)
     llm = load_llm(config.llm, dtype=full if config.llm.mode == "full" else dtype)
-    kernel = choose_kernel(config.llm.attention, device=torch.device(device), dtype=dtype)
+    kernel = choose_kernel(config.llm.attention, device=where, dtype=dtype)
     parts = assemble(whisper, llm, config, seed=seed, dtype=dtype, kernel=kernel)
     model: SpeechLM = SpeechLM(parts, config=config, dtype=dtype).to(device)
     return model
