@@ -16,10 +16,12 @@ RATE = 16_000
 SHIPPED = Path(__file__).parents[2] / "sllm_data" / "testbed" / "assets" / "backbone"
 
 
-def trained_model(whisper_folder: Path, connector: str, mode: str = "lora") -> SpeechLM:
+def trained_model(
+    whisper_folder: Path, connector: str, mode: str = "lora", *, pad_to_30s: bool = False
+) -> SpeechLM:
     """A model whose LoRA is not zero."""
     config = ModelConfig(
-        encoder=EncoderConfig(model=str(whisper_folder), mode=mode),
+        encoder=EncoderConfig(model=str(whisper_folder), mode=mode, pad_to_30s=pad_to_30s),
         connector=CONNECTORS[connector],
         llm=LLMConfig(model=str(SHIPPED), mode=mode, lora=LoraConfig(rank=4)),
     )

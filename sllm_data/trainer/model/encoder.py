@@ -70,12 +70,6 @@ class SpeechEncoder(nn.Module):  # type: ignore[misc]  # torch's types are not r
         found: int = self.whisper.config.num_mel_bins
         return found
 
-    @property
-    def hidden_size(self) -> int:
-        """Width of a state."""
-        found: int = self.whisper.config.d_model
-        return found
-
     def forward(self, features: Tensor, clip_frames: Sequence[int]) -> Tensor:
         """Encodes a pack.
 

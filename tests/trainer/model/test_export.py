@@ -14,6 +14,7 @@ from sllm_data.errors import ModelError, OutputError
 from sllm_data.records import Message
 from sllm_data.trainer.model.answering import answer
 from sllm_data.trainer.model.export import export_model, exported_weights
+from sllm_data.trainer.model.hf_modeling import UltravoxModel
 from sllm_data.trainer.model.hf_processing import SpeechLMProcessor
 from sllm_data.trainer.model.speech_lm import SpeechLM
 
@@ -94,6 +95,22 @@ def test_a_qformer_is_not_called_ultravox(exported):
     config = json.loads((folder / "config.json").read_text())
     assert config["architectures"] == ["SpeechLMModel"]
     assert config["model_type"] == "sllm_speech"
+
+
+def test_an_mlp_that_hears_padded_clips_is_not_called_ultravox(trained, tmp_path):
+    # vLLM hears clips at their length; that the logits are the trainer's, the export has checked
+    export_model(trained("mlp", pad_to_30s=True), tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert config["architectures"] == ["SpeechLMModel"]
+
+
+def test_places_for_audio_and_clips_must_be_as_many(exported):
+    _, folder = exported["mlp"]
+    inputs = SpeechLMProcessor.from_pretrained(folder)(text="<|audio|>", audio=[clip(0.5)])
+    served = UltravoxModel.from_pretrained(folder)
+    short = inputs | {"input_ids": inputs["input_ids"][:, 1:]}
+    with pytest.raises(ValueError, match=r"must have 4 places for this audio, got 3"):
+        served(**short | {"attention_mask": None})
 
 
 def test_lora_that_is_zero_is_not_exported(trained, tmp_path):
