@@ -47,6 +47,7 @@ app.command()(cli_trust.diff)
 app.command()(cli_trust.replay)
 app.command()(cli_learn.train)
 app.command()(cli_learn.infer)
+app.command("export-model")(cli_learn.export_model)
 app.command()(cli_evaluate.evaluate)
 
 _out = Console(highlight=False, soft_wrap=True)

@@ -68,6 +68,21 @@ def infer(  # noqa: PLR0913 - options of a command
     typer.echo(answer_to(model, turns, clips=clips, max_tokens=max_tokens, device=device))
 
 
+def export_model(
+    model: Annotated[
+        Path, typer.Argument(help="what `train` wrote: its output", show_default=False)
+    ],
+    folder: Annotated[Path, typer.Argument(help="a new folder", show_default=False)],
+) -> None:
+    """Writes a folder that transformers loads; with an `mlp` connector vLLM serves it, too."""
+    from sllm_data.trainer.model.export import export_model as write  # noqa: PLC0415 - as below
+    from sllm_data.trainer.trained import load_trained  # noqa: PLC0415 - takes seconds
+
+    trained = load_trained(model)
+    write(trained.model, folder, stop_ids=trained.renderer.stop_ids)
+    typer.echo(f"model: {folder}")
+
+
 def _clip_of(path: Path) -> DecodedClip:
     try:
         return decode(path.read_bytes())

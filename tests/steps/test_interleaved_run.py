@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,10 +12,14 @@ import pytest
 import soundfile
 from steps_datasets import build, digests, rows
 
+from sllm_data.audio.decode import decode
+from sllm_data.audio.mono import mono
 from sllm_data.config import RunConfig, resolve
 from sllm_data.errors import ConfigError, ShardError
 from sllm_data.reporting.render import chosen_samples, render_samples
 from sllm_data.shards import read_manifest
+from sllm_data.testbed.assets import shipped
+from sllm_data.testbed.encoder import ENCODER_RATE_HZ, load_encoder, word_error_rate
 from sllm_data.validation.opening import Options
 from sllm_data.validation.runner import validate
 from sllm_data.words import words
@@ -187,3 +192,33 @@ def test_answering_stretches_needs_the_transcript_as_target(configured, tmp_path
     tasks = {"summary": {"supervision": "repeat"}}
     with pytest.raises(ConfigError, match="supervision 'repeat' needs target: transcript"):
         configured(tmp_path / "d", tasks=tasks)
+
+
+def test_a_listener_hears_in_each_stretch_the_words_that_it_stands_for(configured, tmp_path):
+    root = tmp_path / "d"
+    build(configured(root))
+    listener = load_encoder(shipped("encoder"))
+    clips = {row["audio_id"]: row for row in rows(root, "audio")}
+    times = {row["audio_id"]: row["words"] for row in rows(root, "alignments")}
+    said: list[str] = []
+    heard: dict[str, list[str]] = {"where it is cut": [], "half a second later": []}
+    for sample in rows(root, "samples"):
+        audio_id = sample["audio_refs"][0]["audio_id"]
+        if sample["kind"] != "interleaved":
+            continue
+        clip = decode(clips[audio_id]["audio"]["bytes"])
+        for span in heard_and_read(sample)[0]:
+            start, end = span["start_sample"], span["start_sample"] + span["num_samples"]
+            inside = [
+                "".join(words(word["text"]))
+                for word in times[audio_id]
+                if start <= word["start_sample"] + word["num_samples"] // 2 < end
+            ]
+            said.append(" ".join(inside))
+            for texts, late in zip(heard.values(), (0, clip.sampling_rate // 2), strict=True):
+                cut = replace(clip, samples=clip.samples[start + late : end + late])
+                texts.append(listener.transcribe(mono(cut, ENCODER_RATE_HZ)))
+    assert len(said) > 10
+    true, late = (word_error_rate(said, texts) for texts in heard.values())
+    assert true < 0.25
+    assert late > 2 * true

@@ -4,11 +4,14 @@ import json
 import sys
 
 import pytest
+import torch
 import yaml
+from transformers import AutoModel
 from typer.testing import CliRunner
 
 from sllm_data.cli import app, main
 from sllm_data.testbed.assets import shipped
+from sllm_data.trainer.trained import load_trained
 
 
 @pytest.fixture
@@ -52,6 +55,22 @@ def test_infer_answers_in_any_order_and_without_speech_too(straight, clip):
     assert heard == _said(*asked, "--audio", clip, "--device", "cpu")
     _said(*asked, "--audio", clip, "--audio-first", "--system", "Answer.")
     _said(*asked)
+
+
+def test_an_exported_model_is_loaded_by_transformers(straight, tmp_path):
+    said = _said("export-model", straight, tmp_path / "hf")
+    assert said == f"model: {tmp_path}/hf\n"
+    model = AutoModel.from_pretrained(tmp_path / "hf", trust_remote_code=True)
+    trained = load_trained(straight).model
+    assert torch.equal(
+        model.multi_modal_projector.state_dict()["queries"],
+        trained.connector.state_dict()["queries"],
+    )
+
+
+def test_a_folder_that_is_there_is_not_exported_to(straight, monkeypatch, capsys, tmp_path):
+    sentence = _mistake(monkeypatch, capsys, "export-model", straight, tmp_path)
+    assert "must be a new folder, it is there" in sentence
 
 
 @pytest.mark.parametrize(
