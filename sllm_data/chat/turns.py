@@ -351,10 +351,15 @@ def _stripped_right(spans: list[Span], characters: str | None) -> list[Span]:
     return []
 
 
-def _trained(offsets: Sequence[_Range], ranges: Sequence[_Range]) -> Iterator[bool]:
+def _trained(offsets: Sequence[_Range], ranges: Sequence[_Range]) -> list[bool]:
     """Tells of each token whether any of its characters is trained.
 
     A token without characters, such as a mark in front of a word, goes with what it stands at.
     """
-    for start, stop in offsets:
-        yield any(start < end and max(stop, start + 1) > begin for begin, end in ranges)
+    if len(ranges) == 1:  # nearly always, and twice as fast
+        ((begin, end),) = ranges
+        return [start < end and (stop > begin or start >= begin) for start, stop in offsets]
+    return [
+        any(start < end and (stop > begin or start >= begin) for begin, end in ranges)
+        for start, stop in offsets
+    ]

@@ -37,11 +37,12 @@ def take_pack(pool: list[_Row], *, refill: Callable[[], None], budget: int) -> l
     left = budget, budget
     while True:
         refill()
-        fitting = [place for place, row in enumerate(pool) if _fits(row, left)]
-        if not fitting:
-            return taken
-        next_fits = fitting[0] == 0
-        place = 0 if next_fits else max(fitting, key=lambda each: pool[each].sizes)
+        place = 0
+        if not pool or not _fits(pool[0], left):
+            fitting = [place for place, row in enumerate(pool) if _fits(row, left)]
+            if not fitting:
+                return taken
+            place = max(fitting, key=lambda each: pool[each].sizes)
         row = pool.pop(place)
         taken.append(row)
         left = left[0] - row.sizes[0], left[1] - row.sizes[1]

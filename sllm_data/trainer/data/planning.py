@@ -52,11 +52,8 @@ class PlannedRow:
     epoch: int
     encoded: EncodedRow
 
-    @property
-    def sizes(self) -> tuple[int, int]:
-        """Positions of the side that hears, and of its twin; 0 where there is no twin."""
-        twin = self.encoded.twin
-        return len(self.encoded.text), 0 if twin is None else len(twin)
+    sizes: tuple[int, int]
+    """Positions of the side that hears, and of its twin; 0 where there is no twin."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -239,12 +236,12 @@ class Planner:
             if isinstance(found, UnusableRowError):
                 self._skips.append(Skip(str(found), row.sample_id))
                 continue
-            planned = PlannedRow(row.address, epoch, found)
-            if max(planned.sizes) > plan.config.budget:
-                name = f"{row.sample_id} of {max(planned.sizes)} positions"
+            sizes = len(found.text), 0 if found.twin is None else len(found.twin)
+            if max(sizes) > plan.config.budget:
+                name = f"{row.sample_id} of {max(sizes)} positions"
                 self._skips.append(Skip("longer_than_budget", name))
                 continue
-            yield planned
+            yield PlannedRow(row.address, epoch, found, sizes)
 
     def _is_wanted(self, row: Row, *, epoch: int, times: int) -> bool:
         weight = _weight(self._datasets[row.address.dataset], row)
@@ -317,6 +314,4 @@ def _unlabelled(row: PlannedRow) -> PlannedRow:
 
     encoded = row.encoded
     twin = None if encoded.twin is None else without(encoded.twin)
-    return PlannedRow(
-        row.address, row.epoch, replace(encoded, text=without(encoded.text), twin=twin)
-    )
+    return replace(row, encoded=replace(encoded, text=without(encoded.text), twin=twin))

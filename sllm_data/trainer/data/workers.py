@@ -69,7 +69,7 @@ class _Worker:
         except (EOFError, OSError) as error:
             self.process.join(_PATIENCE_S)
             code = self.process.exitcode
-            how = f"by signal {-code}" if code is not None and code < 0 else f"with status {code}"
+            how = f"by signal {-code}" if code is not None and code < 0 else "unexpectedly"
             raise LoaderError(
                 f"worker {self._number} that makes packs ended {how} (9 is mostly: out of "
                 "memory); start the same command again, with fewer data.workers or a smaller "
