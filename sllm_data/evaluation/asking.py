@@ -107,16 +107,17 @@ def ask(
     """
     rows, skipped = chosen_rows(asking.dataset, split=_split(asking), limit=asking.limit)
     predictions: list[Prediction] = []
+    total = len(rows) + len(skipped)
     done = 0
     for pack in _packs(trained, asking, rows, skipped):
         found = {side: _answers(trained, asking, pack, side, name) for side in asking.sides}
         for answers in zip(*found.values(), strict=True):
             predictions += answers
         done += len(pack)
-        watch(done + len(skipped), len(rows))
+        watch(done + len(skipped), total)
     if not predictions:
         raise ShardError(
-            f"{asking.dataset}: must hold a row that can be asked, none of {len(rows):,} can; "
+            f"{asking.dataset}: must hold a row that can be asked, none of {total:,} can; "
             f"the first: {skipped[0].sample_id}: {skipped[0].reason}"
         )
     return predictions, skipped

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import pyarrow.parquet as pq
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 from sllm_data.cli_evaluate import evaluate
 from sllm_data.errors import ConfigError, ModelError, ShardError
 from sllm_data.evaluation.predictions import read_predictions
+from sllm_data.shards import TABLES, write_part
 
 
 def _run(*arguments: object):
@@ -95,6 +97,22 @@ def test_a_mistake_is_one_sentence(model, dataset, tmp_path, arguments, error, t
     said = _run(*(word.format(**places) for word in arguments))
     assert isinstance(said.exception, error)
     assert told in str(said.exception)
+
+
+def test_rows_that_can_t_be_heard_are_told_and_stand_on_the_page(model, dataset, tmp_path):
+    root = tmp_path / "damaged"
+    shutil.copytree(dataset, root)
+    file = "audio/part-00000.parquet"
+    rows = pq.read_table(root / file).to_pylist()
+    rows = [row | {"audio": {"bytes": b"", "path": ""}} for row in rows]
+    write_part(root, file, rows, table=TABLES["audio"], identity="i")
+    options = ("--sides", "speech", "--max-tokens", 1, "--diagnose", 1, "--out", tmp_path / "out")
+    said = _run(model, root, *options)
+    assert said.exit_code == 0, said.exception
+    assert "10 rows were left out on every side; the first: keyw" in said.stderr
+    facts = json.loads((tmp_path / "out/evaluation.json").read_text())["facts"]
+    assert facts["rows left out"].startswith("10: keyw")
+    assert "libsndfile says" in facts["rows left out"]
 
 
 def test_predictions_of_another_dataset_are_told(evaluated, dataset, tmp_path):

@@ -12,7 +12,7 @@ from sllm_data.evaluation.asking import Asking, ask
 from sllm_data.evaluation.config import BootstrapConfig
 from sllm_data.evaluation.probing.attention import attention_shares
 from sllm_data.evaluation.probing.counterfactuals import AS_IT_IS, CHANGES, counterfactual_losses
-from sllm_data.evaluation.probing.diagnosing import diagnose
+from sllm_data.evaluation.probing.diagnosing import diagnose, map_plot
 from sllm_data.evaluation.probing.rows import (
     chosen_probes,
     instruction_of,
@@ -213,3 +213,4 @@ def test_speech_and_text_of_enough_clips_stand_on_one_map(trained, probes):
     )
     speech, text = many.map(2, seed=0)
     assert speech.shape == text.shape == (12, 2)
+    assert map_plot(many, seed=0).startswith(b"\x89PNG")

@@ -80,7 +80,7 @@ def diagnose(trained: Trained, probes: Sequence[Probe], config: BootstrapConfig)
             {"added": [losses[name] for name in changes]},
         ),
         "cka": _similarity_plot(similarity),
-        "states": _map_plot(states, config.seed),
+        "states": map_plot(states, config.seed),
     }
     return Diagnostics(
         rows=len(probes),
@@ -116,7 +116,8 @@ def _similarity_plot(similarity: Sequence[float | None]) -> bytes | None:
     return as_png(figure)
 
 
-def _map_plot(states: PairedStates, seed: int) -> bytes | None:
+def map_plot(states: PairedStates, seed: int) -> bytes | None:
+    """Draws speech and text of each clip on one map by layer; None for a few clips."""
     last = len(states.speech) - 1
     layers = sorted({0, last // 2, last})
     figure, panels = new_figure(height=3.4, width=9.0, columns=len(layers))
