@@ -40,7 +40,7 @@ body {{ max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }}
 h2 {{ border-top: 2px solid; padding-top: 1rem; margin-top: 2.5rem; }}
 table {{ border-collapse: collapse; margin: .5rem 0 1.5rem; font-variant-numeric: tabular-nums; }}
 th, td {{ text-align: left; padding: .15rem .8rem .15rem 0; border-bottom: 1px solid #8884; }}
-.wide {{ overflow-x: auto; }}
+.wide {{ overflow-x: auto; }} .lines td {{ white-space: pre; font-size: .85rem; }}
 .turn {{ margin: .5rem 0; padding: .4rem .75rem; border-left: .25rem solid #8886; }}
 .text {{ white-space: pre-wrap; overflow-wrap: anywhere; }}
 .answers {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(14rem, 1fr));
@@ -119,12 +119,12 @@ def _facts(facts: Mapping[str, str]) -> str:
     return f"<dl>{''.join(lines)}</dl>"
 
 
-def _table(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+def _table(header: Sequence[str], lines: Iterable[Sequence[str]], *, kind: str = "wide") -> str:
     head = "".join(f"<th>{html.escape(name)}</th>" for name in header)
     rows = "".join(
         f"<tr>{''.join(f'<td>{html.escape(value)}</td>' for value in line)}</tr>" for line in lines
     )
-    return f'<div class="wide"><table><tr>{head}</tr>{rows}</table></div>'
+    return f'<div class="{kind}"><table><tr>{head}</tr>{rows}</table></div>'
 
 
 def _pairs(report: Report) -> Iterable[str]:
@@ -168,12 +168,20 @@ def _tasks(report: Report) -> Iterable[str]:
                 "all" if cell.task_params is None else cell.task_params,
                 cell.side,
                 f"{cell.rows:,}",
-                *(shown(cell.scores.get(name), digits=digits_of(name)) for name in names),
+                *(
+                    _in_lines(shown(cell.scores.get(name), digits=digits_of(name)))
+                    for name in names
+                ),
                 ", ".join(f"{rule} {rows:,}" for rule, rows in cell.broken_rules.items()),
             )
             for cell in cells
         ]
-        yield f"<h3>{html.escape(task)}</h3>{_table(header, lines)}"
+        yield f"<h3>{html.escape(task)}</h3>{_table(header, lines, kind='wide lines')}"
+
+
+def _in_lines(figure: str) -> str:
+    """Puts an interval below its score, so that a table of many metrics stays narrow."""
+    return figure.replace(" [", "\n[")
 
 
 def _examples(evaluated: Evaluated, num_examples: int) -> Iterable[str]:
