@@ -7,7 +7,8 @@
 2. Backbone: the small Llama that ships with the package. It follows the world's
    instructions, so what it answers can be judged.
 3. The Prefect flow `build-corpus` with the recipe `testbed` and the real vLLM engine.
-4. Five answers beside their transcripts, the figures of the dataset, and where all lies.
+4. Five answers beside their transcripts, and the figures of the dataset.
+5. A short training on it, and an evaluation of what came of it.
 """
 
 import json
@@ -62,8 +63,23 @@ def main(arguments: list[str]) -> int:
     _say(as_text(collect_stats(dataset)))
     for sample in first_samples(dataset, 1):
         _say(f"\none sample:\n{json.dumps(sample, indent=2, ensure_ascii=False)}")
+    try:
+        _say("\n5. a short training of a connector and LoRA, and what came of it\n")
+        page = _train(dataset, folder)
+    except SllmDataError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
     _say(f"\nrun it again and every step says that it is done: make demo\n{_where(folder)}")
+    _say(f"evaluation  {page}")
     return 0
+
+
+def _train(dataset: Path, folder: Path) -> Path:
+    from flows.demo_training import examined, train_on  # noqa: PLC0415 - imports torch
+
+    figures, page = examined(train_on(dataset, folder), dataset)
+    _say(figures)
+    return page
 
 
 def _speak(folder: Path) -> dict[str, float]:
@@ -111,6 +127,8 @@ def _where(folder: Path) -> str:
             f"corpora     {folder}/{_LIBRISPEECH}, {folder}/{_COMMON_VOICE}",
             f"run.yaml    {folder}/run.yaml",
             f"dataset     {folder}/dataset (start with its README.md)",
+            f"train.yaml  {folder}/train.yaml",
+            f"model       {folder}/model",
         )
     )
 

@@ -70,7 +70,7 @@ def _parts_of_documents() -> list[Any]:
 
 @pytest.mark.parametrize("command", _commands())
 def test_the_readme_names_every_command(command):
-    rows = re.findall(r"^\| `sllm-data ([a-z ]+)", README.read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| `sllm-data ([a-z -]+)", README.read_text(), re.MULTILINE)
     assert command in [row.strip() for row in rows]
 
 
@@ -78,7 +78,7 @@ def test_every_command_that_is_named_exists():
     known = set(_commands())
     groups = {name.split()[0] for name in known if " " in name}
     for page in PAGES:
-        for words in re.findall(r"sllm-data ((?:[a-z]+ ?)+)", _code_of(page)):
+        for words in re.findall(r"sllm-data ((?:[a-z][a-z-]* ?)+)", _code_of(page)):
             first, *rest = words.split()
             if first in groups and rest:
                 assert f"{first} {rest[0]}" in known, page.name

@@ -30,6 +30,9 @@ def test_the_demo_makes_a_dataset_and_shows_it(tmp_path):
     assert "one sample:" in said.stdout
     assert f"dataset     {tmp_path}/demo/dataset" in said.stdout
     assert "Traceback" not in said.stderr
+    assert (tmp_path / "demo/model/report.json").is_file()
+    assert (tmp_path / "demo/model/evaluation/index.html").is_file()
+    assert "speech / text" in said.stdout
 
     asked = [
         sample

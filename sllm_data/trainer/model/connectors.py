@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention, silu
 
-_INIT_STD = 0.02  # of weights inside a Q-Former, as BERT has it
+_INIT_STD = 0.02  # of queries, as BERT has it: what is read shall weigh more
 _EPSILON = 1e-6  # of vLLM's RMSNorm
 _ULTRAVOX_NORM = 0.4  # what Ultravox's norms begin with
 
@@ -146,7 +146,8 @@ class WindowQFormer(nn.Module):  # type: ignore[misc]  # torch's types are not r
         self.out = nn.Linear(width, shape.llm_width)
         for module in self.layers.modules():
             if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=_INIT_STD)
+                # a width of its own: BERT's 0.02 is that of 768, and narrow ones would hear little
+                nn.init.normal_(module.weight, std=module.in_features**-0.5)
                 nn.init.zeros_(module.bias)
         nn.init.normal_(self.out.weight, std=scale / width**0.5)
         nn.init.zeros_(self.out.bias)
