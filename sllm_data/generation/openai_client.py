@@ -158,6 +158,13 @@ class Client:
             raise Unanswered(
                 f"{type(error).__name__}: {str(error) or 'no reason given'}"
             ) from error
+        except (
+            httpx.InvalidURL
+        ) as error:  # httpx reads where a redirect leads, though told to stay
+            raise EngineError(
+                f"{self._base}{path}: must answer itself, it sent a redirect to no address "
+                f"({error}); correct backbone.base_url"
+            ) from error
         status = response.status_code
         if status in _TRANSIENT or status >= _SERVER_ERROR:
             raise Unanswered(

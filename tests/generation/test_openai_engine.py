@@ -324,6 +324,12 @@ def test_a_server_that_sends_elsewhere_stops_the_start(server, config):
         start_engine(config())
 
 
+def test_a_redirect_to_no_address_stops_the_start(server, config):
+    server.models = _with(server.good(), status=302, headers={"location": 'http:"rows"//else/v1'})
+    with pytest.raises(EngineError, match=r"a redirect to no address"):
+        start_engine(config())
+
+
 def test_a_base_url_that_no_client_takes_stops_the_start(config):
     with pytest.raises(EngineError, match=r"base_url"):
         start_engine(config(base_url="http://localhost:port/v1"))
