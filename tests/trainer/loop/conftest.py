@@ -98,7 +98,8 @@ def configured(document: Callable[..., Document]) -> Callable[..., TrainConfig]:
 def processes() -> ForkServerContext:
     """Starts processes that have imported the trainer already, and done nothing else."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["loop_processes"])
+    # not loop_processes: before Python 3.12 the server knows no sys.path, and says nothing
+    context.set_forkserver_preload(["sllm_data.steps", "sllm_data.trainer.loop"])
     return context
 
 
