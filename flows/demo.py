@@ -22,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.build_corpus import build_corpus
+from flows.demo_training import train_and_evaluate
 from sllm_data.errors import RejectedError, SllmDataError
 from sllm_data.reporting import as_text, collect_stats, first_samples
 from sllm_data.runners import RunnerConfig
@@ -65,21 +66,13 @@ def main(arguments: list[str]) -> int:
         _say(f"\none sample:\n{json.dumps(sample, indent=2, ensure_ascii=False)}")
     try:
         _say("\n5. a short training of a connector and LoRA, and what came of it\n")
-        page = _train(dataset, folder)
+        page = train_and_evaluate(dataset, folder)
     except SllmDataError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
     _say(f"\nrun it again and every step says that it is done: make demo\n{_where(folder)}")
     _say(f"evaluation  {page}")
     return 0
-
-
-def _train(dataset: Path, folder: Path) -> Path:
-    from flows.demo_training import examined, train_on  # noqa: PLC0415 - imports torch
-
-    figures, page = examined(train_on(dataset, folder), dataset)
-    _say(figures)
-    return page
 
 
 def _speak(folder: Path) -> dict[str, float]:

@@ -9,7 +9,7 @@ import pytest
 from sllm_data.reporting import collect_stats, first_samples
 from sllm_data.testbed.lexicon import NUMBERS
 
-pytestmark = [pytest.mark.engine, pytest.mark.prefect]
+pytestmark = [pytest.mark.engine, pytest.mark.prefect, pytest.mark.timeout(1_200)]
 
 
 def test_the_demo_makes_a_dataset_and_shows_it(tmp_path):
