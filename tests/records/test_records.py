@@ -52,11 +52,12 @@ def utterance(**changes: int) -> Utterance:
     )
 
 
-@pytest.mark.parametrize("name", records.__all__)
+RECORDS = sorted(set(records.__all__) - {"PASSES", "Pass", "Reason"})
+
+
+@pytest.mark.parametrize("name", RECORDS)
 def test_records_are_frozen_and_name_their_fields(name):
     record = getattr(records, name)
-    if record is Reason:
-        return
     options = record.__dataclass_params__
     assert options.frozen
     assert "__slots__" in vars(record)
@@ -183,7 +184,7 @@ def test_reasons_are_distinct_snake_case_words():
 
 def test_every_error_of_ours_is_one_that_the_command_line_catches():
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
-    assert len(kinds) == 9
+    assert len(kinds) == 10
     assert all(issubclass(kind, SllmDataError) and kind.__doc__ for kind in kinds)
 
 
