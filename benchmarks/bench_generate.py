@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from sllm_data.generation.config import VllmConfig
 from sllm_data.generation.vllm_start import installed, settle
 from sllm_data.shards import part_name, read_part
 from sllm_data.steps.answering import Job, answer_parts
+from sllm_data.steps.engines import Engines
 from sllm_data.steps.feeding import Throughput
 from sllm_data.steps.parts import Records, Step
 from sllm_data.steps.plan import plan
@@ -191,7 +193,10 @@ def _generate(folder: Path) -> _Run:
     )
     job = Job(turn="main", document=config.model_dump_json(), step=step, reuse=None)
     seen = _Watch(numbers)
-    throughput = answer_parts(job, seen.numbers(), commit=seen.commit, watch=seen.watch)
+    with closing(Engines()) as engines:
+        throughput = answer_parts(
+            job, seen.numbers(), engines, commit=seen.commit, watch=seen.watch
+        )
     return _Run(
         start_s=seen.start_s,
         work_s=seen.work_s,

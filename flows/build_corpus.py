@@ -9,6 +9,7 @@ Prefect.
 """
 
 import sys
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from prefect.states import Completed, Failed
 from sllm_data.config import RunConfig, load_config
 from sllm_data.errors import EngineError, RejectedError, SllmDataError
 from sllm_data.reporting import as_text, collect_stats
-from sllm_data.steps import Progress, StepReport, run_step, step_names
+from sllm_data.steps import Engines, Progress, StepReport, run_step, step_names
 
 _RETRIES = 2
 _RETRY_DELAY_S = 10
@@ -53,7 +54,7 @@ def _is_worth_a_retry(_task: object, _run: object, state: State) -> bool:
     cache_policy=NO_CACHE,
 )
 def run_one_step(
-    config: RunConfig, name: str, *, extend: bool
+    config: RunConfig, name: str, engines: Engines, *, extend: bool
 ) -> State[StepReport | SllmDataError]:
     """Runs one step; a step that was done before shows as `Already done`.
 
@@ -61,7 +62,7 @@ def run_one_step(
     an engine may come back, so only its failures are retried.
     """
     try:
-        report = run_step(config, name, Progress(None), extend=extend)
+        report = run_step(config, name, Progress(None), engines=engines, extend=extend)
     except SllmDataError as error:
         return Failed(message=str(error), data=error)
     get_run_logger().info(
@@ -91,10 +92,11 @@ def build_corpus(
         The dataset's folder.
     """
     config = load_config(config_path, overrides or ())
-    for name in step_names(config):
-        state = run_one_step(config, name, extend=extend, return_state=True)
-        if state.is_failed():
-            return state  # type: ignore[return-value] # Prefect fails the flow with it
+    with closing(Engines()) as engines:
+        for name in step_names(config):
+            state = run_one_step(config, name, engines, extend=extend, return_state=True)
+            if state.is_failed():
+                return state  # type: ignore[return-value] # Prefect fails the flow with it
     create_markdown_artifact(
         key="dataset-stats",
         markdown=f"# {config.output}\n\n{as_text(collect_stats(config.output))}",

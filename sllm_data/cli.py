@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,7 +32,7 @@ from sllm_data.reporting import as_text, collect_stats
 from sllm_data.reporting.render import chosen_samples, render_samples
 from sllm_data.shards import TABLES
 from sllm_data.shards.schema import as_json as as_table
-from sllm_data.steps import Progress, StepReport, run_all, run_step
+from sllm_data.steps import Engines, Progress, StepReport, run_all, run_step
 
 app = typer.Typer(
     help="Turns speech-recognition corpora into training data for speech LLMs.",
@@ -129,8 +130,10 @@ def _one_step(
 ) -> None:
     loaded = load_config(config, overrides or ())
     names = ["candidates", "ingest"] if name == "ingest" else [name]
-    for step in names:
-        _say(run_step(loaded, step, _progress(), extend=extend), as_json=as_json)
+    with closing(Engines()) as engines:
+        for step in names:
+            report = run_step(loaded, step, _progress(), engines=engines, extend=extend)
+            _say(report, as_json=as_json)
 
 
 @app.command()

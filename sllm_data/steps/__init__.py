@@ -5,12 +5,14 @@ listing, ingest, index, plan, generate, assemble are the steps; `run` puts them 
 """
 
 from sllm_data.steps.dataset import Dataset, open_dataset
+from sllm_data.steps.engines import Engines
 from sllm_data.steps.parts import StepReport
 from sllm_data.steps.progress import Progress
 from sllm_data.steps.run import run_all, run_step, step_names
 
 __all__ = [
     "Dataset",
+    "Engines",
     "Progress",
     "StepReport",
     "open_dataset",

@@ -2,16 +2,16 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
 from sllm_data.config import RunConfig
-from sllm_data.generation import BackboneConfig, Engine, start_engine
+from sllm_data.generation import Engine
 from sllm_data.records import Request, Response
 from sllm_data.records.request import ANSWER_PASSES
 from sllm_data.shards import TABLES, part_name, read_part, write_part
+from sllm_data.steps.engines import Engines
 from sllm_data.steps.feeding import Feeder, OpenPart, Row, Throughput
 from sllm_data.steps.parts import Records, Step, write_rejections
 from sllm_data.steps.reuse import reused_rows
@@ -31,7 +31,12 @@ class Job:
 
 
 def answer_parts(
-    job: Job, numbers: Iterator[int], *, commit: Callable[[Records], None], watch: Watch
+    job: Job,
+    numbers: Iterator[int],
+    engines: Engines,
+    *,
+    commit: Callable[[Records], None],
+    watch: Watch,
 ) -> Throughput:
     """Answers parts with one engine in this process, and commits each when it is complete."""
     config = RunConfig.model_validate_json(job.document)
@@ -47,7 +52,7 @@ def answer_parts(
     first = _first_to_ask(parts, lambda part: commit(_commit(root, job, part, {})))
     if first is None:
         return Throughput()
-    with closing(start_engine(backbone_for(config.backbone, job.turn))) as engine:
+    with engines.open(config.backbone) as engine:
         mark = _engine_columns(engine)
         feeder = Feeder(
             engine,
@@ -57,13 +62,6 @@ def answer_parts(
         )
         feeder.run()
     return feeder.throughput
-
-
-def backbone_for(backbone: BackboneConfig, turn: str) -> BackboneConfig:
-    """Returns how to ask in a pass: the likeliest tokens are for the responses of rows alone."""
-    if turn in ANSWER_PASSES:
-        return backbone
-    return backbone.model_copy(update={"top_logprobs": 0})
 
 
 def _first_to_ask(
@@ -125,6 +123,8 @@ def _commit(root: Path, job: Job, part: OpenPart, mark: Row) -> Records:
             if answer is None:
                 continue  # it is among the rejections
             if isinstance(answer, Response):
+                if job.turn not in ANSWER_PASSES:  # a question's likeliest tokens train nothing
+                    answer = replace(answer, top_token_ids=None, top_logprobs=None)
                 row = response_row(answer) | {"request_key": request.request_key} | mark
             else:
                 row = answer

@@ -11,6 +11,7 @@ from sllm_data.files import write_text
 from sllm_data.shards import read_footer
 from sllm_data.steps.answering import Job, Watch, answer_parts
 from sllm_data.steps.dataset import Dataset
+from sllm_data.steps.engines import Engines
 from sllm_data.steps.expected import expected_identity
 from sllm_data.steps.feeding import Throughput
 from sllm_data.steps.gpu_workers import answer_in_workers, worker_devices
@@ -19,13 +20,15 @@ from sllm_data.steps.progress import Progress
 from sllm_data.steps.reuse import prepare_reuse
 
 
-def generate(dataset: Dataset, turn: str, progress: Progress) -> StepReport:
+def generate(dataset: Dataset, turn: str, progress: Progress, engines: Engines) -> StepReport:
     """Lets the engine answer the requests of a pass.
 
     Args:
         dataset: The dataset.
         turn: One of `records.PASSES`.
         progress: Where to show rows/s, tokens/s and the time left.
+        engines: Whose engine answers, and stays for the next pass; several GPUs have their
+            own for each pass.
 
     Raises:
         EngineError: The engine can't start, died, or gave up on its server; parts that
@@ -54,7 +57,7 @@ def generate(dataset: Dataset, turn: str, progress: Progress) -> StepReport:
         throughput = Throughput()
         with progress.bar(f"generate {turn}", rows) as bar:
             yield from _answer(
-                job, missing, throughput, lambda rows, now: bar.advance(rows, now.note())
+                job, missing, engines, throughput, lambda rows, now: bar.advance(rows, now.note())
             )
         if throughput.responses:
             _write_summary(dataset, turn, throughput)
@@ -63,7 +66,7 @@ def generate(dataset: Dataset, turn: str, progress: Progress) -> StepReport:
 
 
 def _answer(
-    job: Job, missing: Sequence[int], throughput: Throughput, watch: Watch
+    job: Job, missing: Sequence[int], engines: Engines, throughput: Throughput, watch: Watch
 ) -> Iterator[Records]:
     config = RunConfig.model_validate_json(job.document)
     devices = worker_devices(config.backbone)
@@ -71,7 +74,7 @@ def _answer(
         yield from answer_in_workers(job, missing, devices, throughput, watch)
         return
     done: list[Records] = []
-    throughput.add(answer_parts(job, iter(missing), commit=done.append, watch=watch))
+    throughput.add(answer_parts(job, iter(missing), engines, commit=done.append, watch=watch))
     yield from done
 
 

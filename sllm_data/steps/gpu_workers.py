@@ -10,7 +10,7 @@ import queue
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -19,6 +19,7 @@ from sllm_data.errors import EngineError, SllmDataError
 from sllm_data.generation import BackboneConfig
 from sllm_data.runners import start_worker, uninterrupted
 from sllm_data.steps.answering import Job, Watch, answer_parts
+from sllm_data.steps.engines import Engines
 from sllm_data.steps.feeding import Throughput
 from sllm_data.steps.parts import Records
 
@@ -149,12 +150,14 @@ def _work(
     if device:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
     try:
-        throughput = answer_parts(
-            job,
-            iter(parts.get, None),
-            commit=lambda records: news.put(("part", records)),
-            watch=lambda rows, now: news.put(("rows", (rows, now))),
-        )
+        with closing(Engines()) as engines:
+            throughput = answer_parts(
+                job,
+                iter(parts.get, None),
+                engines,
+                commit=lambda records: news.put(("part", records)),
+                watch=lambda rows, now: news.put(("rows", (rows, now))),
+            )
     except SllmDataError as error:
         news.put(("failed", str(error)))
     else:

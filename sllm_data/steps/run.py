@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 
@@ -14,6 +15,7 @@ from sllm_data.steps.align import align
 from sllm_data.steps.assemble import assemble
 from sllm_data.steps.card import write_card
 from sllm_data.steps.dataset import Dataset, open_dataset
+from sllm_data.steps.engines import Engines
 from sllm_data.steps.generate import generate
 from sllm_data.steps.index import index
 from sllm_data.steps.ingest import ingest
@@ -52,9 +54,17 @@ def _passes(config: RunConfig) -> set[Pass]:
 
 
 def run_step(
-    config: RunConfig, name: str, progress: Progress, *, extend: bool = False
+    config: RunConfig,
+    name: str,
+    progress: Progress,
+    *,
+    engines: Engines | None = None,
+    extend: bool = False,
 ) -> StepReport:
     """Runs one step under the output's lock; the steps before it must be finished.
+
+    An engine that it starts stays in `engines`, for the caller to close; without one it is
+    ended with the step.
 
     Raises:
         ConfigError: The configuration has no such step.
@@ -63,8 +73,8 @@ def run_step(
     names = step_names(config)
     if name not in names:
         raise ConfigError(f"step must be one of {', '.join(names)}, got {name!r}")
-    with output_lock(config.output):
-        return _run(open_dataset(config, extend=extend), name, progress)
+    with output_lock(config.output), closing(Engines()) as own:
+        return _run(open_dataset(config, extend=extend), name, progress, engines or own)
 
 
 def run_all(
@@ -75,19 +85,21 @@ def run_all(
     Raises:
         SllmDataError: Whatever a step finds wrong; finished parts stand.
     """
-    with output_lock(config.output):
+    with output_lock(config.output), closing(Engines()) as engines:
         dataset = open_dataset(config, extend=extend)
         for name in step_names(config):
-            yield _run(dataset, name, progress)
+            yield _run(dataset, name, progress, engines)
 
 
-def _run(dataset: Dataset, name: str, progress: Progress) -> StepReport:
+def _run(dataset: Dataset, name: str, progress: Progress, engines: Engines) -> StepReport:
     start = time.monotonic()
+    if name == "assemble":
+        engines.close()  # nothing asks after this step has begun; its memory is of use
     if name in ("candidates", "ingest") and not _is_made(dataset, name):
         check_working_folder()
     if name == "candidates" and not _is_made(dataset, name):
         check_inputs(dataset.config)
-    report = _steps(dataset, progress)[name]()
+    report = _steps(dataset, progress, engines)[name]()
     if name == "assemble":
         write_card(dataset)
         shutil.rmtree(dataset.work, ignore_errors=True)
@@ -99,7 +111,9 @@ def _is_made(dataset: Dataset, name: str) -> bool:
     return manifest is not None and manifest.extension == dataset.extension
 
 
-def _steps(dataset: Dataset, progress: Progress) -> dict[str, Callable[[], StepReport]]:
+def _steps(
+    dataset: Dataset, progress: Progress, engines: Engines
+) -> dict[str, Callable[[], StepReport]]:
     steps: dict[str, Callable[[], StepReport]] = {
         "candidates": partial(list_candidates, dataset),
         "ingest": partial(ingest, dataset, progress),
@@ -109,5 +123,5 @@ def _steps(dataset: Dataset, progress: Progress) -> dict[str, Callable[[], StepR
     }
     for turn in PASSES:
         steps[f"plan.{turn}"] = partial(plan, dataset, turn, progress)
-        steps[f"generate.{turn}"] = partial(generate, dataset, turn, progress)
+        steps[f"generate.{turn}"] = partial(generate, dataset, turn, progress, engines)
     return steps

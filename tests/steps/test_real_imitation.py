@@ -11,7 +11,7 @@ from steps_datasets import rows
 from sllm_data.validation.opening import Options
 from sllm_data.validation.runner import validate
 
-pytestmark = [pytest.mark.engine, pytest.mark.real_speech]
+pytestmark = [pytest.mark.engine, pytest.mark.real_speech, pytest.mark.timeout(1_200)]
 
 _LIKELIEST = 3
 
