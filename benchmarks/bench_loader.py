@@ -46,7 +46,7 @@ from sllm_data.trainer.data.planning import Plan, Planner
 from sllm_data.trainer.geometry import AudioGeometry
 from sllm_data.units import Hertz
 
-_GEOMETRY = AudioGeometry(window=17)
+GEOMETRY = AudioGeometry(window=17)
 _BUFFER = 1000
 _PER_SHARD = 200
 _NEEDS = {"webdataset": "webdataset", "mds": "streaming", "shar": "lhotse"}
@@ -116,9 +116,9 @@ def _counted(read: Callable[[], int], expected: int) -> Callable[[], Timing]:
 def _features(content: bytes) -> int:
     clip = decode(content)
     num_samples, rate = len(clip.samples), Hertz(clip.sampling_rate)
-    num_heard = _GEOMETRY.num_samples(num_samples, rate)
+    num_heard = GEOMETRY.num_samples(num_samples, rate)
     heard = hear(clip, start=0, num_samples=num_samples, num_heard=num_heard)
-    return len(log_mel(heard, mels=_GEOMETRY.mels))
+    return len(log_mel(heard, mels=GEOMETRY.mels))
 
 
 def _all_of(read: Reader, consume: Callable[[bytes], int]) -> Callable[[], int]:
@@ -127,16 +127,16 @@ def _all_of(read: Reader, consume: Callable[[bytes], int]) -> Callable[[], int]:
 
 def _ways(folder: Path, clips: Contents) -> tuple[Callable[[], int], dict[str, Reader]]:
     """Writes the clips in every layout; returns how packs and how bytes are made."""
-    root = _dataset(folder / "dataset", clips)
+    root = write_dataset(folder / "dataset", clips)
     config = DataConfig(datasets=(DatasetEntry(path=root),), workers=0)
     renderer = ChatRenderer.load(str(Path(sllm_data.__file__).parent / "testbed/assets/backbone"))
 
     def packs() -> int:
-        stream = open_packs(config, renderer=renderer, geometry=_GEOMETRY, seed=1, epochs=1)
+        stream = open_packs(config, renderer=renderer, geometry=GEOMETRY, seed=1, epochs=1)
         return sum(len(batch.sample_ids) for batch in stream)
 
     def of_plan() -> Iterator[bytes]:
-        plan = Plan(config=config, renderer=renderer, geometry=_GEOMETRY, seed=1, epochs=1)
+        plan = Plan(config=config, renderer=renderer, geometry=GEOMETRY, seed=1, epochs=1)
         bytes_of = Clips(root).bytes_of
         for step in Planner(plan).rounds():
             for planned in step.packs[0]:
@@ -175,7 +175,8 @@ def _blank_row(table: str) -> dict[str, Any]:
     return {f.name: None if f.nullable else _blank(f.type) for f in TABLES[table].arrow}
 
 
-def _dataset(root: Path, clips: Contents) -> Path:
+def write_dataset(root: Path, clips: Contents) -> Path:
+    """Writes clips as a dataset of one row each; returns its folder."""
     items = list(clips.items())
     for part, start in enumerate(range(0, len(items), _PER_SHARD)):
         audio, samples = [], []

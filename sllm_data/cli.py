@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sllm_data import __version__, cli_evaluate, cli_learn, cli_testbed, cli_trust
+from sllm_data import __version__, cli_evaluate, cli_experiment, cli_learn, cli_testbed, cli_trust
 from sllm_data.cli_stop import stopping_at_sigterm
 from sllm_data.config import document_schema, load_config
 from sllm_data.doctor import Check, examine
@@ -50,6 +50,7 @@ app.command()(cli_learn.train)
 app.command()(cli_learn.infer)
 app.command("export-model")(cli_learn.export_model)
 app.command()(cli_evaluate.evaluate)
+app.command()(cli_experiment.experiment)
 
 _out = Console(highlight=False, soft_wrap=True)
 _err = Console(stderr=True, highlight=False, soft_wrap=True)

@@ -33,7 +33,7 @@ def evaluate(  # noqa: PLR0913 - options of a command
         int | None, typer.Option(min=1, help="rows of each task in each eval group")
     ] = None,
     sides: Annotated[
-        str, typer.Option(help="who is asked: speech, text, backbone; with commas")
+        str, typer.Option(help="who is asked: speech, text, backbone, cascade; with commas")
     ] = "speech,text",
     output: Annotated[
         Path | None, typer.Option("--out", help="folder; `evaluation` in MODEL without it")
@@ -51,6 +51,14 @@ def evaluate(  # noqa: PLR0913 - options of a command
         int, typer.Option(min=16, help="positions that are answered at once")
     ] = 4096,
     max_tokens: Annotated[int, typer.Option(min=1, help="of an answer")] = 256,
+    asr: Annotated[
+        str,
+        typer.Option(help="who writes down for the cascade: self, or a model of transformers"),
+    ] = "self",
+    texts: Annotated[
+        Path | None,
+        typer.Option(help="plain texts, one a line: what did the training cost on them?"),
+    ] = None,
     diagnose: Annotated[
         int, typer.Option(min=0, help="also look into the model, on so many rows of each task")
     ] = 0,
@@ -66,6 +74,7 @@ def evaluate(  # noqa: PLR0913 - options of a command
         outcome = rescore(source, folder, config=config, dataset=dataset, num_examples=examples)
     else:
         from sllm_data.evaluation.asking import Asking  # noqa: PLC0415 - imports torch
+        from sllm_data.evaluation.retention import read_texts  # noqa: PLC0415 - as above
 
         if model is None or dataset is None:
             raise ConfigError(
@@ -79,6 +88,7 @@ def evaluate(  # noqa: PLR0913 - options of a command
             sides=tuple(sides.split(",")),
             budget=budget,
             max_tokens=max_tokens,
+            asr=asr,
             diagnose=diagnose,
             device=device,
         )
@@ -88,6 +98,7 @@ def evaluate(  # noqa: PLR0913 - options of a command
                 asking,
                 output or model / "evaluation",
                 config=config,
+                texts=() if texts is None else read_texts(texts),
                 num_examples=examples,
                 watch=watch,
             )

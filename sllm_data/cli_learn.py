@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from sllm_data.audio.decode import DecodedClip, UndecodableAudioError, decode
-from sllm_data.errors import CorpusError
+from sllm_data.errors import ConfigError, CorpusError
 from sllm_data.steps import Progress
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ def infer(  # noqa: PLR0913 - options of a command
     *,
     instruction: Annotated[str, typer.Option(help="what to do with the speech")],
     audio: Annotated[
-        Path | None, typer.Option(help="a sound file; without one the question is text alone")
+        list[Path] | None,
+        typer.Option(help="a sound file; repeat it for more answers, leave it out for text alone"),
     ] = None,
     audio_first: Annotated[
         bool, typer.Option("--audio-first", help="speech before the instruction")
@@ -57,15 +58,32 @@ def infer(  # noqa: PLR0913 - options of a command
     system: Annotated[str, typer.Option(help="a system turn in front")] = "",
     max_tokens: Annotated[int, typer.Option(min=1, help="of the answer")] = 256,
     device: Annotated[str, typer.Option(help="cpu or cuda; a GPU where there is one")] = "auto",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="a JSON object a line, with audio and answer")
+    ] = False,
 ) -> None:
-    """Prints the answer to an instruction about a sound file."""
-    clip = None if audio is None else _clip_of(audio)
-    from sllm_data.trainer.asking import answer_to  # noqa: PLC0415 - takes seconds
+    """Prints the answer to an instruction about a sound file, or about each of several."""
+    paths: list[Path | None] = [*audio] if audio else [None]
+    if audio and len(audio) > 1 and not as_json:
+        raise ConfigError(
+            f"--json must be given where there are several files, got {len(audio)}: an answer "
+            "may have several lines"
+        )
+    missing = [path for path in audio or () if not path.is_file()]
+    if missing:
+        raise CorpusError(f"{missing[0]}: can't be read: there is no such file")
+    from sllm_data.trainer.asking import Question, answers_to  # noqa: PLC0415 - takes seconds
     from sllm_data.trainer.data.conversation import ask  # noqa: PLC0415 - takes seconds
 
-    turns = ask(instruction, clip=clip, audio_first=audio_first, system=system)
-    clips = () if clip is None else (clip,)
-    typer.echo(answer_to(model, turns, clips=clips, max_tokens=max_tokens, device=device))
+    def asked(path: Path | None) -> Question:
+        clip = None if path is None else _clip_of(path)
+        turns = ask(instruction, clip=clip, audio_first=audio_first, system=system)
+        return Question(turns, () if clip is None else (clip,))
+
+    answers = answers_to(model, map(asked, paths), max_tokens=max_tokens, device=device)
+    for path, answer in zip(paths, answers, strict=True):
+        named = {} if path is None else {"audio": str(path)}
+        typer.echo(json.dumps(named | {"answer": answer}) if as_json else answer)
 
 
 def export_model(
@@ -79,7 +97,13 @@ def export_model(
     from sllm_data.trainer.trained import load_trained  # noqa: PLC0415 - takes seconds
 
     trained = load_trained(model)
-    write(trained.model, folder, stop_ids=trained.renderer.stop_ids)
+    own = trained.config.llm.chat_template
+    write(
+        trained.model,
+        folder,
+        chat_template=own.read_text(encoding="utf-8") if own else None,
+        stop_ids=trained.renderer.stop_ids,
+    )
     typer.echo(f"model: {folder}")
 
 

@@ -14,6 +14,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 _cache = tempfile.TemporaryDirectory(prefix="sllm-datasets-")
 atexit.register(_cache.cleanup)
 os.environ.setdefault("HF_DATASETS_CACHE", _cache.name)  # read when datasets is imported
+os.environ.setdefault("HF_MODULES_CACHE", f"{_cache.name}/modules")  # code of exported models
 
 # a shell's background job ignores Ctrl-C, and so would every program that a test starts
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -7,16 +7,24 @@ through the renderer, features and packs of the training.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import torch
 
-from sllm_data.audio.decode import OverlongAudioError, UndecodableAudioError
+from sllm_data.audio.decode import DecodedClip, OverlongAudioError, UndecodableAudioError
 from sllm_data.errors import ConfigError, ShardError
 from sllm_data.evaluation.backbone import as_backbone
+from sllm_data.evaluation.cascade import (
+    SELF,
+    Transcriber,
+    as_written_down,
+    transcriber_of,
+    utterances_of,
+)
 from sllm_data.evaluation.config import BootstrapConfig
+from sllm_data.evaluation.latency import Latency, measure
 from sllm_data.evaluation.predictions import SIDES, Prediction
 from sllm_data.evaluation.probing.diagnosing import Diagnostics, diagnose
 from sllm_data.evaluation.probing.rows import chosen_probes
@@ -36,6 +44,9 @@ from sllm_data.trainer.data.reading import Row
 from sllm_data.trainer.model.answering import answer
 from sllm_data.trainer.trained import Trained
 
+_TIMED = 8
+"""Rows that are answered at once where it is measured how long that takes."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Asking:
@@ -50,6 +61,8 @@ class Asking:
     """Positions of the prompts that are answered at once; a longer one is answered alone."""
     max_tokens: int = 256
     """Of an answer."""
+    asr: str = SELF
+    """Who writes down what is said, for the side `cascade`: `self`, or a model of transformers."""
     diagnose: int = 0
     """Rows of each task that are looked into; 0: nobody looks."""
     device: str = "auto"
@@ -68,19 +81,33 @@ class Asking:
             )
 
 
+class Asked(NamedTuple):
+    """What came of asking."""
+
+    predictions: list[Prediction]
+    """By sample and side."""
+    skipped: list[Skipped]
+    """Rows that could not be asked, with the reason."""
+    latency: Latency | None
+    """Where the side `cascade` was asked."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Ready:
     """A row, ready to be asked."""
 
     row: Row
+    clips: Sequence[DecodedClip]
     forced: HeardRow
     """With its labels and its twin."""
-    prompts: dict[str, HeardRow]
-    """By side: the question alone."""
+    heard: HeardRow
+    """The question alone, on the side that hears."""
+    read: HeardRow
+    """The same on the side that reads."""
 
     @property
     def num_positions(self) -> int:
-        return max(len(prompt.row.text) for prompt in self.prompts.values())
+        return max(len(self.heard.row.text), len(self.read.row.text))
 
 
 def ask(
@@ -89,7 +116,7 @@ def ask(
     *,
     name: str,
     watch: Callable[[int, int], None] = lambda _done, _total: None,
-) -> tuple[list[Prediction], list[Skipped]]:
+) -> Asked:
     """Asks a model the rows of a dataset.
 
     Args:
@@ -98,21 +125,27 @@ def ask(
         name: Of the model, for the predictions.
         watch: Called with the rows that are done and their number.
 
-    Returns:
-        Predictions by sample and side, and the rows that could not be asked with the reason.
-
     Raises:
         ShardError: The dataset can't be used, or not one of its rows can.
-        ModelError: The backbone is not where it was.
+        ModelError: The backbone is not where it was, or the transcriber can't be loaded.
+        ConfigError: The model is to transcribe, and no row says how to ask it.
     """
     rows, skipped = chosen_rows(asking.dataset, split=_split(asking), limit=asking.limit)
+    side_by_side = "cascade" in asking.sides
+    transcriber = transcriber_of(asking.asr, trained, rows) if side_by_side else None
+    latency = None
     predictions: list[Prediction] = []
     total = len(rows) + len(skipped)
     done = 0
     for pack in _packs(trained, asking, rows, skipped):
-        found = {side: _answers(trained, asking, pack, side, name) for side in asking.sides}
+        found = {
+            side: _answers(trained, asking, pack, side, name, transcriber) for side in asking.sides
+        }
         for answers in zip(*found.values(), strict=True):
             predictions += answers
+        if transcriber and latency is None:
+            timed = [(each.row, each.clips) for each in pack[:_TIMED]]
+            latency = measure(trained, timed, transcriber, max_tokens=asking.max_tokens)
         done += len(pack)
         watch(done + len(skipped), total)
     if not predictions:
@@ -120,7 +153,7 @@ def ask(
             f"{asking.dataset}: must hold a row that can be asked, none of {total:,} can; "
             f"the first: {skipped[0].sample_id}: {skipped[0].reason}"
         )
-    return predictions, skipped
+    return Asked(predictions, skipped, latency)
 
 
 def look_into(
@@ -167,7 +200,7 @@ def _packs(
     try:
         for row in rows:
             try:
-                ready = _ready(trained, asking, row, clips)
+                ready = _ready(trained, row, clips)
             except (ShardError, UndecodableAudioError, OverlongAudioError) as error:
                 skipped.append(Skipped(sample_id=row.sample_id, reason=str(error)))
                 continue
@@ -182,43 +215,63 @@ def _packs(
         clips.close()
 
 
-def _ready(trained: Trained, asking: Asking, row: Row, clips: Clips) -> _Ready:
+def _ready(trained: Trained, row: Row, clips: Clips) -> _Ready:
     model, renderer, _ = trained
     heard = clips.clips_of(row.audio_refs)
     geometry = model.geometry
-    prompts = {}
-    for side in asking.sides:
-        if side == "speech":
-            prompts[side] = encode_prompt(
-                question_of(row),
-                clips=heard,
-                gains_db=row.gains_db,
-                renderer=renderer,
-                geometry=geometry,
-                sample_id=row.sample_id,
-            )
-        else:
-            prompts[side] = encode_prompt(
-                read_question_of(row),
-                renderer=renderer,
-                geometry=geometry,
-                sample_id=row.sample_id,
-            )
-    forced = encode_row(row, clips=heard, renderer=renderer, geometry=geometry, twin=True)
-    return _Ready(row=row, forced=forced, prompts=prompts)
+    return _Ready(
+        row=row,
+        clips=heard,
+        forced=encode_row(row, clips=heard, renderer=renderer, geometry=geometry, twin=True),
+        heard=encode_prompt(
+            question_of(row),
+            clips=heard,
+            gains_db=row.gains_db,
+            renderer=renderer,
+            geometry=geometry,
+            sample_id=row.sample_id,
+        ),
+        read=_read(trained, row),
+    )
+
+
+def _read(trained: Trained, row: Row) -> HeardRow:
+    return encode_prompt(
+        read_question_of(row),
+        renderer=trained.renderer,
+        geometry=trained.model.geometry,
+        sample_id=row.sample_id,
+    )
 
 
 def _answers(
-    trained: Trained, asking: Asking, pack: Sequence[_Ready], side: str, name: str
+    trained: Trained,
+    asking: Asking,
+    pack: Sequence[_Ready],
+    side: str,
+    name: str,
+    transcriber: Transcriber | None,
 ) -> list[Prediction]:
     model, renderer, config = trained
-    prompts = prompts_batch([each.prompts[side] for each in pack]).to(model.device)
+    texts = [""] * len(pack)
+    if side == "cascade":
+        assert transcriber is not None  # noqa: S101 - made where the side is asked
+        pack, texts = _written_down(trained, pack, transcriber)
+    prompts = prompts_batch([each.heard if side == "speech" else each.read for each in pack])
     forced = prompts_batch([each.forced for each in pack]).to(model.device)
-    is_backbone = side == "backbone"
+    is_backbone = side in ("backbone", "cascade")
     with as_backbone(model) if is_backbone else nullcontext():
-        answers = answer(model, prompts, max_tokens=asking.max_tokens, stop_ids=renderer.stop_ids)
+        answers = answer(
+            model,
+            prompts.to(model.device),
+            max_tokens=asking.max_tokens,
+            stop_ids=renderer.stop_ids,
+        )
         losses = model.label_losses(forced, twin=side != "speech")
     num_labels = [len(each.forced.row.text.labels) for each in pack]
+    who = _model_name(config.llm.model) if is_backbone else name
+    if side == "cascade" and transcriber:
+        who = f"{name if transcriber.name == SELF else transcriber.name}, then {who}"
     return [
         _prediction(
             each.row,
@@ -227,10 +280,35 @@ def _answers(
             num_tokens=len(ids),
             max_tokens=asking.max_tokens,
             losses=own,
-            model=_model_name(config.llm.model) if is_backbone else name,
+            model=who,
+            written=written,
         )
-        for each, ids, own in zip(pack, answers, losses.cpu().split(num_labels), strict=True)
+        for each, ids, own, written in zip(
+            pack, answers, losses.cpu().split(num_labels), texts, strict=True
+        )
     ]
+
+
+def _written_down(
+    trained: Trained, pack: Sequence[_Ready], transcriber: Transcriber
+) -> tuple[list[_Ready], list[str]]:
+    """Returns rows whose text side holds what a transcriber wrote, and what it wrote."""
+    utterances = [utterances_of(each.row, each.clips) for each in pack]
+    written = iter(transcriber([each for found in utterances for each in found]))
+    rows, texts = [], []
+    for each, found in zip(pack, utterances, strict=True):
+        own = [next(written) for _ in found]
+        row = as_written_down(each.row, own)
+        forced = encode_row(
+            row,
+            clips=each.clips,
+            renderer=trained.renderer,
+            geometry=trained.model.geometry,
+            twin=True,
+        )
+        rows.append(replace(each, row=row, forced=forced, read=_read(trained, row)))
+        texts.append("\n".join(own))
+    return rows, texts
 
 
 def _model_name(model: str) -> str:
@@ -248,6 +326,7 @@ def _prediction(  # noqa: PLR0913 - a line of the file
     max_tokens: int,
     losses: torch.Tensor,
     model: str,
+    written: str,
 ) -> Prediction:
     values = row.extra
     return Prediction(
@@ -272,4 +351,5 @@ def _prediction(  # noqa: PLR0913 - a line of the file
         nll=float(losses.double().sum()),
         nll_tokens=len(losses),
         model=model,
+        written_down=written,
     )

@@ -1,6 +1,6 @@
 """All of an evaluation: a model is asked or a file is read, and a folder is written."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,12 +35,13 @@ class Outcome:
     """The page last."""
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 - options of a command
     model: Path,
     asking: "Asking",
     output: Path,
     *,
     config: EvaluationConfig,
+    texts: Sequence[str] = (),
     num_examples: int = 2,
     watch: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Outcome:
@@ -51,25 +52,28 @@ def evaluate(
         asking: Which rows, which sides.
         output: A folder; files in the way are replaced.
         config: How answers are scored.
+        texts: Plain ones, by which it is measured what the training cost; none where empty.
         num_examples: Answers on the page for each task of each group.
         watch: Called with the rows that are done and their number.
 
     Raises:
         ModelError: There is no such model.
         ShardError: The dataset can't be used.
+        ConfigError: The model is to transcribe for a cascade, and no row says how to ask it.
         TrainingError: A GPU is asked for and there is none.
         OutputError: The folder can't be written.
     """
     import torch  # noqa: PLC0415 - its import takes seconds
 
     from sllm_data.evaluation.asking import ask, look_into  # noqa: PLC0415
+    from sllm_data.evaluation.retention import retention  # noqa: PLC0415
     from sllm_data.trainer.distributed import chosen_device  # noqa: PLC0415
     from sllm_data.trainer.trained import load_trained  # noqa: PLC0415
 
     where = chosen_device(asking.device)
     dtype = torch.bfloat16 if where == "cuda" else torch.float32
     trained = load_trained(model, device=where, dtype=dtype)
-    predictions, skipped = ask(trained, asking, name=_name(model), watch=watch)
+    predictions, skipped, latency = ask(trained, asking, name=_name(model), watch=watch)
     diagnostics = None
     if asking.diagnose:
         diagnostics = look_into(trained, asking, skipped, config.bootstrap)
@@ -88,6 +92,8 @@ def evaluate(
         facts=facts,
         dataset=asking.dataset,
         diagnostics=diagnostics,
+        latency=latency,
+        retention=retention(trained, texts, config.bootstrap) if texts else None,
     )
     files = write_evaluation(evaluated, output, num_examples=num_examples)
     return Outcome(report=evaluated.report, skipped=tuple(skipped), files=(written, *files))

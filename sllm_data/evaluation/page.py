@@ -29,7 +29,9 @@ from sllm_data.evaluation.tables import Cell, Report
 from sllm_data.words import words
 
 if TYPE_CHECKING:
+    from sllm_data.evaluation.latency import Latency
     from sllm_data.evaluation.probing.diagnosing import Diagnostics
+    from sllm_data.evaluation.retention import Retention
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
@@ -72,6 +74,10 @@ class Evaluated:
     """Where instructions and audio of the examples are; without it they are left out."""
     diagnostics: "Diagnostics | None" = None
     """What was seen inside the model, where somebody looked."""
+    latency: "Latency | None" = None
+    """Of an answer end to end and by a cascade, where one was asked."""
+    retention: "Retention | None" = None
+    """Of plain text, where some was read."""
 
 
 def page(evaluated: Evaluated, *, plots: Mapping[str, bytes], num_examples: int) -> str:
@@ -103,6 +109,8 @@ def page(evaluated: Evaluated, *, plots: Mapping[str, bytes], num_examples: int)
         *_pairs(report),
         *(_picture(name, plot) for name, plot in plots.items()),
         *_changes(evaluated.diagnostics),
+        *_latency(evaluated.latency),
+        *_retention(evaluated.retention),
         "<h2>Tasks</h2>",
         *_tasks(report),
         "<h2>Answers</h2>",
@@ -148,6 +156,33 @@ def _changes(diagnostics: "Diagnostics | None") -> Iterable[str]:
     )
     lines = [(name, shown(found), f"{found.rows:,}") for name, found in diagnostics.losses.items()]
     yield _table(("row", "nats", "rows"), lines)
+
+
+def _latency(latency: "Latency | None") -> Iterable[str]:
+    if latency is None:
+        return
+    yield "<h2>End to end against the cascade: time</h2>"
+    yield (
+        f"<p>Seconds from sound to the last token, median of three, {latency.rows} rows with "
+        f"{latency.audio_seconds:.1f} s of speech at once; transcriber: "
+        f"{html.escape(latency.transcriber)}.</p>"
+    )
+    lines = [
+        (str(length), f"{speech:.3f}", f"{cascade:.3f}", f"{ratio:.2f}")
+        for length, speech, cascade, ratio in zip(
+            latency.lengths, latency.speech, latency.cascade, latency.ratios, strict=True
+        )
+    ]
+    yield _table(("tokens of an answer", "speech", "cascade", "ratio"), lines)
+
+
+def _retention(found: "Retention | None") -> Iterable[str]:
+    if found is None:
+        return
+    yield "<h2>Plain text</h2>"
+    yield f"<p>Nats a token, over {found.texts:,} texts of {found.tokens:,} tokens.</p>"
+    sides = {"trained": found.trained, "backbone": found.backbone, "added": found.added}
+    yield _table(("model", "nats"), [(name, shown(each)) for name, each in sides.items()])
 
 
 def _picture(name: str, plot: bytes) -> str:
@@ -209,7 +244,8 @@ def _example(answers: Sequence[Prediction], config: EvaluationConfig, question: 
         is_right = words(each.prediction) == words(each.reference)
         mark = "right" if is_right else (judged.broken_rule or "")
         kind = "right" if is_right else "copied" if judged.is_anchored else ""
-        boxes.append(_box(each.side, each.prediction, mark, kind))
+        side = f"{each.side} ({each.written_down})" if each.written_down else each.side
+        boxes.append(_box(side, each.prediction, mark, kind))
     return (
         f"<article><h3>{html.escape(heading)} \u00b7 "
         f"{html.escape(group_name(first.split, first.eval_group))} \u00b7 "

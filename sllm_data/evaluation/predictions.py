@@ -24,8 +24,10 @@ SIDES = {
     "speech": "the trained model hears the row",
     "text": "the trained model reads the row's text twin",
     "backbone": "the backbone, as it was before training, reads the text twin",
+    "cascade": "a transcriber writes down what it hears, and the backbone reads that in place of "
+    "the transcript",
 }
-"""What `asking` asks; a file may hold other sides as well, such as a cascade."""
+"""What `asking` asks; a file may hold other sides as well."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -66,6 +68,8 @@ class Prediction:
     """Sum over the reference's tokens of -log p, in nats, with the reference forced."""
     nll_tokens: int | None = None
     model: str = ""
+    written_down: str = ""
+    """What the transcriber of a cascade heard."""
 
     def __post_init__(self) -> None:
         for name in ("sample_id", "task", "split", "eval_group"):

@@ -1,6 +1,7 @@
 """Predictions become a folder: figures as JSON, pictures, and the page."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from sllm_data.evaluation.page import Evaluated, page
@@ -33,6 +34,13 @@ def write_evaluation(evaluated: Evaluated, output: Path, *, num_examples: int) -
     if evaluated.diagnostics is not None:
         plots |= evaluated.diagnostics.plots
         document["diagnostics"] = evaluated.diagnostics.as_json()
+    if evaluated.latency is not None:
+        from sllm_data.evaluation.latency import latency_plot  # noqa: PLC0415 - imports torch
+
+        plots["latency"] = latency_plot(evaluated.latency)
+        document["latency"] = asdict(evaluated.latency)
+    if evaluated.retention is not None:
+        document["retention"] = asdict(evaluated.retention)
     shown = page(evaluated, plots=plots, num_examples=num_examples)
     files = [output / "evaluation.json"]
     write_text(files[0], json.dumps(document, indent=1, allow_nan=False) + "\n")

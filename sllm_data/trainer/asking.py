@@ -1,33 +1,42 @@
-"""Asking a trained model about clips that are in no dataset."""
+"""Asking a trained model about clips that are in no dataset, many at once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from sllm_data.audio.decode import DecodedClip
 from sllm_data.records import Turn
+from sllm_data.trainer.data.building import HeardRow
 from sllm_data.trainer.data.conversation import encode_prompt, prompts_batch
 from sllm_data.trainer.distributed import chosen_device
 from sllm_data.trainer.model.answering import answer
-from sllm_data.trainer.trained import load_trained
+from sllm_data.trainer.trained import Trained, load_trained
 
 
-def answer_to(
+class Question(NamedTuple):
+    """A conversation that ends with a user turn; audio spans name clips by `audio_index`."""
+
+    turns: Sequence[Turn]
+    clips: Sequence[DecodedClip] = ()
+
+
+def answers_to(
     folder: Path,
-    turns: Sequence[Turn],
+    questions: Iterable[Question],
     *,
-    clips: Sequence[DecodedClip] = (),
     max_tokens: int = 256,
+    budget: int = 4096,
     device: str = "auto",
-) -> str:
-    """Returns a trained model's greedy answer to a conversation.
+) -> Iterator[str]:
+    """Yields a trained model's greedy answers, in the order of the questions.
 
     Args:
         folder: What `train` wrote.
-        turns: Ends with a user turn; audio spans name clips by `audio_index`.
-        clips: What is heard.
-        max_tokens: Of the answer; a longer one is cut.
+        questions: Read as far as the next pack needs them.
+        max_tokens: Of an answer; a longer one is cut.
+        budget: Positions that are answered at once; a longer question is answered alone.
         device: auto, cpu or cuda.
 
     Raises:
@@ -37,9 +46,29 @@ def answer_to(
     """
     where = chosen_device(device)
     dtype = torch.bfloat16 if where == "cuda" else torch.float32
-    model, renderer, _ = load_trained(folder, device=where, dtype=dtype)
-    prompt = encode_prompt(turns, clips=clips, renderer=renderer, geometry=model.geometry)
-    batch = prompts_batch([prompt]).to(where)
-    stop_ids = renderer.stop_ids
-    (found,) = answer(model, batch, max_tokens=max_tokens, stop_ids=stop_ids)
-    return renderer.decode(found)
+    trained = load_trained(folder, device=where, dtype=dtype)
+    for pack in _packs(trained, questions, budget):
+        batch = prompts_batch(pack).to(where)
+        stop_ids = trained.renderer.stop_ids
+        for ids in answer(trained.model, batch, max_tokens=max_tokens, stop_ids=stop_ids):
+            yield trained.renderer.decode(ids)
+
+
+def _packs(
+    trained: Trained, questions: Iterable[Question], budget: int
+) -> Iterator[list[HeardRow]]:
+    pack: list[HeardRow] = []
+    for turns, clips in questions:
+        prompt = encode_prompt(
+            turns,
+            clips=clips,
+            renderer=trained.renderer,
+            geometry=trained.model.geometry,
+        )
+        used = sum(len(each.row.text) for each in pack)
+        if pack and used + len(prompt.row.text) > budget:
+            yield pack
+            pack = []
+        pack.append(prompt)
+    if pack:
+        yield pack

@@ -10,7 +10,7 @@ positions start anew with it. `a` is a position that the connector fills.
 Shapes: P positions, C conversations, L labels, A positions of audio, K clips, F frames, M mels.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -59,20 +59,30 @@ class PackedBatch:
     """Of all clips."""
 
     def to(self, where: "device | str") -> "PackedBatch":
-        """Returns it on another device; copies don't block where memory is pinned."""
-        return _each(self, lambda tensor: tensor.to(where, non_blocking=True))
+        """Returns it on another device; copies don't block where memory is pinned.
+
+        Lengths stay where they are: they are read by the CPU, which would wait for the GPU.
+        """
+        return _each(self, lambda tensor: tensor.to(where, non_blocking=True), but=_LENGTHS)
 
     def pin_memory(self) -> "PackedBatch":
         """Returns it in memory from which a GPU can copy by itself."""
         return _each(self, lambda tensor: tensor.pin_memory())
 
 
-def _each(value: _Value, change: Callable[["Tensor"], "Tensor"]) -> _Value:
+_LENGTHS = frozenset({"lengths", "clip_frames", "clip_positions"})
+
+
+def _each(
+    value: _Value, change: Callable[["Tensor"], "Tensor"], *, but: Collection[str] = ()
+) -> _Value:
     changed: dict[str, Any] = {}  # Any: of the types that the fields had
     for field in fields(value):
         inner = getattr(value, field.name)
         if isinstance(inner, PackedText):
-            changed[field.name] = _each(inner, change)
-        elif hasattr(inner, "dim"):  # a tensor; its class would take seconds to import
+            changed[field.name] = _each(inner, change, but=but)
+        elif field.name not in but and hasattr(
+            inner, "dim"
+        ):  # a tensor; its class would take seconds to import
             changed[field.name] = change(inner)
     return replace(value, **changed)

@@ -168,7 +168,13 @@ def _refuse_other_ranks(path: Path, facts: Mapping[str, Any], ranks: Ranks) -> N
 
 def _write(path: Path, state: State) -> str:
     with path.open("w+b") as file:
-        torch.save(state, file)
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:
+            # torch closes its archive whatever happened, and hides that the disk was full
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise
         file.flush()
         os.fsync(file.fileno())
         file.seek(0)

@@ -236,4 +236,5 @@ def identity_of_training(config: TrainConfig) -> Document:
         entry["path"] = Path(entry["path"]).name
     for part in ("encoder", "llm"):
         identity["model"][part]["model"] = Path(identity["model"][part]["model"]).name
+    del identity["model"]["llm"]["chat_template"]  # what it says is compared, wherever it lies
     return identity

@@ -103,7 +103,11 @@ def train(config: TrainConfig, progress: Progress, *, say: Say = _silent) -> Tra
             training.stepper.choose(rates)
             means, is_halving = _gradients(training, packs, step, is_halving=is_halving, say=say)
             norm = training.stepper.update(
-                training.optimizer, rates, max_norm=config.optimizer.max_grad_norm
+                training.optimizer,
+                rates,
+                packs,
+                max_norm=config.optimizer.max_grad_norm,
+                step=step + 1,
             )
             seconds = time.perf_counter() - begun
             work = meter.weigh(packs, seconds=seconds, waited=waited)

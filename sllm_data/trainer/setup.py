@@ -22,6 +22,7 @@ from sllm_data.trainer.data.config import DataConfig
 from sllm_data.trainer.data.loader import PackStream, open_packs
 from sllm_data.trainer.distributed import Ranks, shard
 from sllm_data.trainer.flops import ModelCost, cost_of, peak_tflops
+from sllm_data.trainer.model.llm import load_renderer
 from sllm_data.trainer.model.speech_lm import SpeechLM, load_speech_lm
 from sllm_data.trainer.optim import make_optimizer
 from sllm_data.trainer.provenance import Facts, facts_of, facts_of_models, refuse_another
@@ -70,7 +71,7 @@ def set_up(config: TrainConfig, ranks: Ranks, *, say: Callable[[str], None]) -> 
     checkpoint = newest_checkpoint(config.output / "checkpoints", ranks, say=say)
     if checkpoint is not None:
         refuse_another(checkpoint.facts, facts, where=config.output)
-    renderer = ChatRenderer.load(config.model.llm.model, revision=config.model.llm.revision)
+    renderer = load_renderer(config.model.llm)
     model = load_speech_lm(
         config.model, seed=config.seed, dtype=DTYPES[config.precision], device=ranks.device
     )

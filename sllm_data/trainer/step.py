@@ -69,11 +69,26 @@ class Stepper:
         self._refuse_no_number(packs, totals, step=step)
         return self._means(found, num_labels)
 
-    def update(self, optimizer: AdamW, rates: Mapping[str, float], *, max_norm: float) -> float:
+    def update(
+        self,
+        optimizer: AdamW,
+        rates: Mapping[str, float],
+        packs: Sequence[PackedBatch],
+        *,
+        max_norm: float,
+        step: int,
+    ) -> float:
         """Updates the weights from the gradients, and drops them; returns their norm.
 
+        Args:
+            optimizer: Of all parameters.
+            rates: By part.
+            packs: That the gradients come from.
+            max_norm: To which gradients are scaled down.
+            step: For the error.
+
         Raises:
-            TrainingError: The norm is no number; weights are as they were.
+            TrainingError: The norm is no number; packs are saved, weights are as they were.
         """
         trained = []
         for name, param in self.parameters.items():
@@ -84,9 +99,11 @@ class Stepper:
         add_up_gradients(trained, self.ranks)
         norm = clip_gradients(trained, max_norm=max_norm, ranks=self.ranks)
         if not norm < float("inf"):
+            paths = [self._saved(pack, f"step-{step:08}-pack-{k}") for k, pack in enumerate(packs)]
             raise TrainingError(
-                f"the norm of the gradients must be a number, got {norm}; choose a lower "
-                "learning rate or a longer warm-up, and go on from the last checkpoint"
+                f"step {step}: the norm of the gradients must be a number, got {norm}; the batch "
+                f"is in {', '.join(map(str, paths))}; choose a lower learning rate or a longer "
+                "warm-up, and go on from the last checkpoint"
             )
         for group in optimizer.param_groups:
             group["lr"] = rates[group["part"]]
@@ -129,15 +146,19 @@ class Stepper:
                 f"step {step}: the loss of another process is no number; see there"
             )
         pack, total = broken[0]
-        path = self.failures / f"step-{step:08}-rank-{self.ranks.rank:05}.pt"
-        with atomic_path(path) as temporary:
-            torch.save(asdict(pack), temporary)
+        path = self._saved(pack, f"step-{step:08}")
         raise TrainingError(
             f"step {step}: the loss must be a number, got {total} for the samples "
             f"{', '.join(pack.sample_ids[:3])} and {max(0, len(pack.sample_ids) - 3)} more; their "
             f"batch is in {path}; choose a lower learning rate or a longer warm-up, and go on "
             "from the last checkpoint"
         )
+
+    def _saved(self, pack: PackedBatch, name: str) -> Path:
+        path = self.failures / f"{name}-rank-{self.ranks.rank:05}.pt"
+        with atomic_path(path) as temporary:
+            torch.save(asdict(pack), temporary)
+        return path
 
 
 def _summed(columns: Sequence[Sequence[Tensor]]) -> list[float]:

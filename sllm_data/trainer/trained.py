@@ -2,6 +2,7 @@
 
     <output>/model/
         weights.safetensors     what was trained; all else is in the models beneath
+        chat_template.jinja     where it is not the LLM's own
         trained.json            the model's configuration, which models are beneath and in which
                                 revision, the chat template's hash, what it was trained on
 
@@ -25,11 +26,13 @@ from sllm_data.documents import differences, sentence_of
 from sllm_data.errors import ModelError
 from sllm_data.files import TEMPORARY_SUFFIX, is_folder, sha256_of_file, writing
 from sllm_data.trainer.model.config import ModelConfig
+from sllm_data.trainer.model.llm import load_renderer
 from sllm_data.trainer.model.speech_lm import SpeechLM, load_speech_lm
 from sllm_data.trainer.provenance import Facts, facts_of_models
 
 FORMAT = 1
 _WEIGHTS, _DOCUMENT = "weights.safetensors", "trained.json"
+_TEMPLATE = "chat_template.jinja"
 
 
 class Trained(NamedTuple):
@@ -59,7 +62,12 @@ def save_trained(
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         weights = temporary / _WEIGHTS
-        save_file({name: tensor.contiguous() for name, tensor in state.items()}, weights)
+        try:
+            save_file({name: tensor.contiguous() for name, tensor in state.items()}, weights)
+        except SafetensorError as error:  # no OSError where the disk is full
+            raise OSError(str(error)) from error
+        if config.llm.chat_template is not None:
+            shutil.copyfile(config.llm.chat_template, temporary / _TEMPLATE)
         document = {
             "format": FORMAT,
             "model": _with_absolute_paths(config).model_dump(mode="json"),
@@ -68,7 +76,7 @@ def save_trained(
         }
         path = temporary / _DOCUMENT
         path.write_text(f"{json.dumps(document, indent=1)}\n", encoding="utf-8")
-        for written in (weights, path, temporary):
+        for written in (*temporary.iterdir(), temporary):
             _flush(written)
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
@@ -97,8 +105,11 @@ def load_trained(
     except ValidationError as error:
         sentence = sentence_of(error, ModelConfig)
         raise ModelError(f"{folder / _DOCUMENT}: model.{sentence}") from error
+    if config.llm.chat_template is not None:
+        own = config.llm.model_copy(update={"chat_template": folder / _TEMPLATE})
+        config = config.model_copy(update={"llm": own})
     state = _state_of(folder, document)
-    renderer = ChatRenderer.load(config.llm.model, revision=config.llm.revision)
+    renderer = load_renderer(config.llm)
     now = facts_of_models(config, renderer)
     then = {name: document.get(name) for name in now}
     if changed := differences(then, now):

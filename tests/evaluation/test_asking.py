@@ -59,7 +59,7 @@ def test_the_loss_is_that_of_the_reference_on_each_side(found):
 
 
 def test_how_rows_are_packed_does_not_matter(trained, asking, found):
-    again, _ = ask(trained, replace(asking, budget=1, limit=1, sides=("speech", "text")), name="")
+    again, *_ = ask(trained, replace(asking, budget=1, limit=1, sides=("speech", "text")), name="")
     known = {(each.sample_id, each.side): each for each in found}
     for each in again:
         other = known[each.sample_id, each.side]
@@ -68,7 +68,7 @@ def test_how_rows_are_packed_does_not_matter(trained, asking, found):
 
 
 def test_an_answer_that_reaches_the_limit_is_cut_off(trained, asking):
-    answers, _ = ask(trained, replace(asking, max_tokens=2, sides=("backbone",)), name="")
+    answers, *_ = ask(trained, replace(asking, max_tokens=2, sides=("backbone",)), name="")
     assert {each.finish_reason for each in answers if each.task == "transcription"} == {"length"}
     assert all((each.num_tokens or 0) <= 2 for each in answers)
 
@@ -77,7 +77,7 @@ def test_an_answer_that_reaches_the_limit_is_cut_off(trained, asking):
 def test_the_backbone_is_the_llm_before_the_training(new_trained, asking, found, mode):
     moved = new_trained(mode)
     weights = [value.clone() for value in moved.model.llm.parameters()]
-    answers, _ = ask(moved, replace(asking, limit=2, sides=("text", "backbone")), name="")
+    answers, *_ = ask(moved, replace(asking, limit=2, sides=("text", "backbone")), name="")
     known = {each.sample_id: each.prediction for each in found if each.side == "backbone"}
     backbone = {each.sample_id: each for each in answers if each.side == "backbone"}
     text = {each.sample_id: each for each in answers if each.side == "text"}
@@ -114,7 +114,7 @@ def damaged(dataset, tmp_path):
 
 def test_rows_that_can_t_be_heard_are_named_and_left_out_on_every_side(trained, asking, damaged):
     seen = []
-    answers, skipped = ask(
+    answers, skipped, _ = ask(
         trained,
         replace(asking, dataset=damaged, max_tokens=1, sides=("speech", "text")),
         name="",

@@ -135,15 +135,15 @@ def test_sinks_are_no_part_of_a_share(trained, probes):
 
 def test_a_model_is_what_it_was_after_it_was_looked_into(trained, probes, dataset):
     asking = Asking(dataset=dataset, limit=1, max_tokens=6)
-    before, _ = ask(trained, asking, name="")
+    before, *_ = ask(trained, asking, name="")
     found = diagnose(trained, probes[2:5], BOOTSTRAP)
-    after, _ = ask(trained, asking, name="")
+    after, *_ = ask(trained, asking, name="")
     assert before == after
     assert found.rows == 3
 
 
 def test_the_loss_as_it_is_is_that_of_the_predictions(trained, probes, dataset):
-    answers, _ = ask(trained, Asking(dataset=dataset, sides=("speech",), max_tokens=1), name="")
+    answers, *_ = ask(trained, Asking(dataset=dataset, sides=("speech",), max_tokens=1), name="")
     wanted = {each.sample_id: each for each in answers}
     probes = probes[2:6]
     chosen = [wanted[probe.row.sample_id] for probe in probes]

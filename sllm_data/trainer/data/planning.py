@@ -281,7 +281,8 @@ def check_template(row: Row, dataset: Dataset, renderer: ChatRenderer) -> None:
         raise ModelError(
             f"{dataset.root}: {row.sample_id} must have been answered by way of the LLM's chat "
             f"template {ours[:12]}, was by way of {found[:12]}; train the model that answered, "
-            "with the template_kwargs of its run, or set allow_other_template"
+            "with model.llm.template_kwargs and model.llm.chat_template of its run, or set "
+            "allow_other_template"
         )
 
 

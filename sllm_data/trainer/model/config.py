@@ -6,7 +6,8 @@ rank 16 on all linear layers of the LLM.
 """
 
 import math
-from typing import Literal, Self
+from pathlib import Path
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -121,6 +122,16 @@ class LLMConfig(_Config):
     lora: LoraConfig = Field(LoraConfig(), description="where mode is lora")
     activation_checkpointing: bool = Field(
         False, description="keep only what enters a layer, compute the rest twice"
+    )
+    chat_template: Path | None = Field(
+        None,
+        description="a Jinja2 file instead of the LLM's own chat template, as the backbone's of "
+        "the dataset",
+    )
+    template_kwargs: dict[str, Any] = Field(  # Any: what a chat template may read
+        {},
+        description="further arguments of the chat template, as the backbone's of the dataset: "
+        "{enable_thinking: false}",
     )
     attention: Literal["auto", "flash", "flex", "sdpa"] = Field(
         "auto",

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention, silu
 
 _INIT_STD = 0.02  # of queries, as BERT has it: what is read shall weigh more
+_PLACE_STD = 0.5  # half of what a state has behind its norm: which comes first is heard at once
 _EPSILON = 1e-6  # of vLLM's RMSNorm
 _ULTRAVOX_NORM = 0.4  # what Ultravox's norms begin with
 
@@ -127,6 +128,9 @@ class StackedMLP(nn.Module):  # type: ignore[misc]  # torch's types are not read
 class WindowQFormer(nn.Module):  # type: ignore[misc]  # torch's types are not read
     """Queries that read one window each, of one or several layers of the encoder.
 
+    Where in its window a state stands is added to it: a window holds several sounds, and
+    attention alone would read them in no order.
+
     Args:
         shape: Sizes.
         scale: Root mean square of what shall come out at first.
@@ -137,6 +141,7 @@ class WindowQFormer(nn.Module):  # type: ignore[misc]  # torch's types are not r
         self.window = shape.window
         width, taps = shape.hidden_size, shape.taps
         self.read_norms = nn.ModuleList(nn.LayerNorm(shape.encoder_width) for _ in range(taps))
+        self.places = nn.Parameter(torch.randn(shape.window, shape.encoder_width) * _PLACE_STD)
         self.queries = nn.Parameter(torch.randn(taps, shape.queries, width) * _INIT_STD)
         self.layers = nn.ModuleList(
             _QFormerLayer(width, shape.encoder_width, shape.heads) for _ in range(shape.layers)
@@ -155,8 +160,11 @@ class WindowQFormer(nn.Module):  # type: ignore[misc]  # torch's types are not r
     def forward(self, states: Tensor, lengths: Sequence[int]) -> Tensor:
         """See Connector."""
         places, inside = (part.to(states.device) for part in windows_of(lengths, self.window))
-        read = torch.stack(
-            [norm(tap)[places] for norm, tap in zip(self.read_norms, states, strict=True)]
+        read = (
+            torch.stack(
+                [norm(tap)[places] for norm, tap in zip(self.read_norms, states, strict=True)]
+            )
+            + self.places
         )  # (taps, windows, window, width of the encoder)
         taps, windows = read.shape[:2]
         mask = inside.repeat(taps, 1)

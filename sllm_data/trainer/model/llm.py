@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, Cache, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
+from sllm_data.chat import ChatRenderer
 from sllm_data.errors import ModelError
 from sllm_data.trainer.model.attention import (
     PACKED,
@@ -22,6 +23,20 @@ from sllm_data.trainer.model.pretrained import read_model
 
 _TOLERANCE = 1e-2  # of logits, by the largest: in 16 bits one head can differ from itself
 _SAMPLE = 1024  # words whose embeddings are measured
+
+
+def load_renderer(config: LLMConfig) -> ChatRenderer:
+    """Returns how conversations are written for the LLM.
+
+    Raises:
+        ModelError: Its tokenizer can't be found, or the template can't be used.
+    """
+    return ChatRenderer.load(
+        config.model,
+        revision=config.revision,
+        chat_template=config.chat_template,
+        template_kwargs=config.template_kwargs,
+    )
 
 
 def load_llm(config: LLMConfig, *, dtype: torch.dtype) -> PreTrainedModel:

@@ -1,6 +1,7 @@
 """`train` and `infer` on the line: what they print, and one sentence for a mistake."""
 
 import json
+import subprocess
 import sys
 
 import pytest
@@ -57,6 +58,24 @@ def test_infer_answers_in_any_order_and_without_speech_too(straight, clip):
     _said(*asked)
 
 
+def test_infer_answers_about_many_files_at_once(straight, world):
+    clips = sorted((world.parent / "LibriSpeech").rglob("*.flac"))[:3]
+    asked = ("infer", straight, "--instruction", "What is said?", "--max-tokens", "4")
+    heard = [word for clip in clips for word in ("--audio", clip)]
+
+    lines = [json.loads(line) for line in _said(*asked, *heard, "--json").splitlines()]
+
+    assert [line["audio"] for line in lines] == [str(clip) for clip in clips]
+    alone = [_said(*asked, "--audio", clip) for clip in clips]
+    assert [f"{line['answer']}\n" for line in lines] == alone
+
+
+def test_several_files_need_json(straight, monkeypatch, capsys):
+    heard = ("--audio", "a.wav", "--audio", "b.wav")
+    said = _mistake(monkeypatch, capsys, "infer", straight, "--instruction", "Hm?", *heard)
+    assert "--json must be given where there are several files, got 2" in said
+
+
 def test_an_exported_model_is_loaded_by_transformers(straight, tmp_path):
     said = _said("export-model", straight, tmp_path / "hf")
     assert said == f"model: {tmp_path}/hf\n"
@@ -76,7 +95,7 @@ def test_a_folder_that_is_there_is_not_exported_to(straight, monkeypatch, capsys
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--audio", "absent.wav"), "absent.wav: can't be read: No such file"),
+        (("--audio", "absent.wav"), "absent.wav: can't be read: there is no such file"),
         (("--audio", __file__), "must be a sound file that libsndfile reads"),
         (("--device", "tpu"), "device must be auto, cpu or cuda, got 'tpu'"),
     ],
@@ -121,3 +140,24 @@ def _mistake(monkeypatch, capsys, *arguments: object) -> str:
     assert len(lines) == 1, said
     assert "Traceback" not in said
     return lines[0]
+
+
+def test_a_full_disk_is_one_sentence_and_room_is_all_it_takes(document, straight, tmp_path):
+    path = tmp_path / "train.yaml"
+    path.write_text(yaml.safe_dump(document(tmp_path / "out")))
+    train = f"exec {sys.executable} -m sllm_data.cli train {path}"
+
+    def run(command):
+        return subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+
+    full = run(f"ulimit -f 64; {train}")  # no file may be larger than 64 KiB
+    assert full.returncode == 2, full.stderr
+    assert "step-00000002: can't be written: " in full.stderr
+    assert "Traceback" not in full.stderr
+    room = run(train)
+    assert room.returncode == 0, room.stderr
+    lines = (tmp_path / "out/metrics.jsonl").read_text().splitlines()
+    whole = (straight / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["loss"] for line in lines] == [
+        json.loads(line)["loss"] for line in whole
+    ]

@@ -1,12 +1,15 @@
 """What a training tells, leaves, and refuses."""
 
 import json
+import shutil
 
 import pytest
 import torch
 
 from sllm_data.errors import ModelError, SllmDataError, TrainingError
 from sllm_data.steps import Progress
+from sllm_data.testbed.assets import shipped
+from sllm_data.trainer.config import resolve_train
 from sllm_data.trainer.distributed import chosen_device
 from sllm_data.trainer.loop import train
 from sllm_data.trainer.trained import load_trained
@@ -168,3 +171,30 @@ def test_rows_that_can_not_be_trained_on_are_counted_and_named(configured, tmp_p
 
     assert sum(skips.num for skips in report.skipped.values()) > 0
     assert all(skips.names for skips in report.skipped.values())
+
+
+def test_the_chat_template_of_the_run_travels_with_the_model(document, tmp_path):
+    template = tmp_path / "template.jinja"
+    shutil.copyfile(shipped("backbone") / "chat_template.jinja", template)
+    plain = document(tmp_path / "out", stages=[{"steps": 1}])
+    llm = {**plain["model"]["llm"], "chat_template": str(template)}
+    config = resolve_train(plain | {"model": {**plain["model"], "llm": llm}}, where="test")
+    train(config, Progress(None))
+    template.unlink()
+
+    trained = load_trained(tmp_path / "out")
+
+    assert trained.config.llm.chat_template == tmp_path / "out/model/chat_template.jinja"
+    assert not trained.renderer.is_fallback
+
+
+def test_a_chat_template_other_than_that_of_the_run_is_refused(document, tmp_path):
+    template = tmp_path / "template.jinja"
+    own = (shipped("backbone") / "chat_template.jinja").read_text()
+    template.write_text(own.replace("'\\n'", "': '"))
+    plain = document(tmp_path / "out", stages=[{"steps": 1}])
+    llm = {**plain["model"]["llm"], "chat_template": str(template)}
+    config = resolve_train(plain | {"model": {**plain["model"], "llm": llm}}, where="test")
+
+    with pytest.raises(ModelError, match="must have been answered by way of the LLM's chat"):
+        train(config, Progress(None))

@@ -1,0 +1,50 @@
+"""The command that runs a whole study; `cli` puts it on the line."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from sllm_data.errors import ConfigError
+from sllm_data.steps import Progress
+
+
+def experiment(  # noqa: PLR0913 - options of a command
+    name: Annotated[Literal["anchor-bias"], typer.Argument(help="which study")],
+    folder: Annotated[Path, typer.Argument(help="holds all of it", show_default=False)],
+    *,
+    seeds: Annotated[int, typer.Option(min=1, help="trainings of each arm")] = 1,
+    hours: Annotated[float, typer.Option(help="of speech")] = 2.0,
+    steps: Annotated[int, typer.Option(min=4, help="of each training")] = 800,
+    budget: Annotated[int, typer.Option(min=64, help="positions of a pack")] = 1536,
+    rows: Annotated[
+        int, typer.Option(min=1, help="of each task in each group, that are asked")
+    ] = 40,
+    split: Annotated[
+        Literal["validation", "test"], typer.Option(help="whose rows are asked")
+    ] = "test",
+    jobs: Annotated[int, typer.Option(min=1, help="trainings at once, of a thread each")] = 2,
+) -> None:
+    """Builds data, trains arms, evaluates and compares them; goes on where it was stopped."""
+    from sllm_data.experiments.arms import Scale  # noqa: PLC0415 - as below
+    from sllm_data.experiments.study import anchor_bias, as_text  # noqa: PLC0415 - takes seconds
+
+    if hours <= 0:
+        raise ConfigError(f"--hours must be above 0, got {hours:g}")
+    study = {"anchor-bias": anchor_bias}[name](
+        folder,
+        hours=hours,
+        scale=Scale(steps=steps, budget=budget, rows=rows, split=split),
+        seeds=range(1, seeds + 1),
+        jobs=jobs,
+        progress=_progress(),
+        say=lambda text: typer.echo(text, err=True),
+    )
+    typer.echo(as_text(study))
+    typer.echo(f"page: {folder}/index.html")
+
+
+def _progress() -> Progress:
+    console = Console(stderr=True)
+    return Progress(console if console.is_terminal else None)

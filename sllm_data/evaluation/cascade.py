@@ -1,0 +1,241 @@
+"""A cascade: what is said is written down, and the backbone reads that where the transcript was.
+
+    clip ─> transcriber ─> "the ferri left in fog" ─> text side of the row ─> backbone ─> answer
+
+The backbone is that of the model beside which it stands, so that the two differ in one thing:
+whether words stand between speech and answer.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+
+from sllm_data.audio.decode import DecodedClip
+from sllm_data.audio.mono import mono
+from sllm_data.errors import ConfigError, ModelError
+from sllm_data.evaluation.probing.rows import is_plain
+from sllm_data.records import Message
+from sllm_data.trainer.data.conversation import encode_prompt, prompts_batch, question_of
+from sllm_data.trainer.data.reading import Row
+from sllm_data.trainer.model.answering import answer
+from sllm_data.trainer.trained import Trained
+from sllm_data.units import Hertz
+
+SELF = "self"
+"""The name of a transcriber that is the model itself."""
+
+_TASK = "transcription"
+_MAX_TOKENS = 256  # of what is written down
+_FULL_SCALE = 2.0**15
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Utterance:
+    """What is to be written down: a span of a clip."""
+
+    clip: DecodedClip
+    start: int
+    """The first sample, at the clip's rate, as `num_samples`."""
+    num_samples: int
+    gain_db: float
+    language: str
+
+
+class Transcriber(Protocol):
+    """Writes down what is said."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        ...
+
+    def __call__(self, utterances: Sequence[Utterance]) -> list[str]:
+        """Returns a text for each."""
+        ...
+
+
+def utterances_of(row: Row, clips: Sequence[DecodedClip]) -> list[Utterance]:
+    """Returns the audio spans of a row's question, in order."""
+    spans = [span for turn in row.turns for span in turn.content if span.text is None]
+    return [
+        Utterance(
+            clip=clips[span.audio_index or 0],
+            start=span.start_sample or 0,
+            num_samples=span.num_samples or 0,
+            gain_db=gain,
+            language=row.extra["language"],
+        )
+        for span, gain in zip(spans, row.gains_db, strict=True)
+    ]
+
+
+def as_written_down(row: Row, texts: Sequence[str]) -> Row:
+    """Returns a row whose text side holds what was written down instead of what was said.
+
+    A question about one clip keeps the wording of its text side; of all others the side that
+    hears is read, with a text in the place of each audio span.
+    """
+    if is_plain(row):
+        before, _, behind = row.text_messages[0].content.rpartition(
+            row.extra["transcript_prepared"]
+        )
+        first = replace(row.text_messages[0], content=f"{before}{texts[0]}{behind}")
+        return replace(row, text_messages=(first, *row.text_messages[1:]))
+    given = iter(texts)
+    messages = tuple(
+        Message(
+            role=turn.role,
+            content="".join(
+                next(given) if span.text is None else span.text for span in turn.content
+            ),
+        )
+        for turn in row.turns
+    )
+    return replace(row, text_messages=messages)
+
+
+class OwnEars:
+    """The model itself, asked to transcribe in a wording of the dataset.
+
+    Args:
+        trained: The model.
+        rows: Of the dataset; the first that asks for a transcript gives the wording.
+
+    Raises:
+        ConfigError: None does.
+    """
+
+    name = SELF
+
+    def __init__(self, trained: Trained, rows: Sequence[Row]) -> None:
+        wordings = [row for row in rows if row.task == _TASK and is_plain(row)]
+        if not wordings:
+            raise ConfigError(
+                f"--asr {SELF} needs a row of task {_TASK} for its wording, the split has none; "
+                "name a model of transformers with --asr"
+            )
+        self._trained = trained
+        self._question = question_of(wordings[0])
+
+    def __call__(self, utterances: Sequence[Utterance]) -> list[str]:
+        """See Transcriber."""
+        if not utterances:
+            return []
+        model, renderer, _ = self._trained
+        prompts = [
+            encode_prompt(
+                [
+                    replace(turn, content=tuple(_moved(span, each) for span in turn.content))
+                    for turn in self._question
+                ],
+                clips=[each.clip],
+                gains_db=[each.gain_db],
+                renderer=renderer,
+                geometry=model.geometry,
+            )
+            for each in utterances
+        ]
+        batch = prompts_batch(prompts).to(model.device)
+        found = answer(model, batch, max_tokens=_MAX_TOKENS, stop_ids=renderer.stop_ids)
+        return [renderer.decode(ids) for ids in found]
+
+
+def _moved(span: Any, to: Utterance) -> Any:  # Any: a Span of either kind
+    if span.text is not None:
+        return span
+    return replace(span, audio_index=0, start_sample=to.start, num_samples=to.num_samples)
+
+
+class AsrModel:
+    """A model of transformers that transcribes: Whisper and its kin, or any trained by CTC.
+
+    Args:
+        model: A folder or a hub id, with its processor.
+        device: cpu or cuda.
+
+    Raises:
+        ModelError: It can't be loaded.
+    """
+
+    def __init__(self, model: str, *, device: str) -> None:
+        from transformers import (  # noqa: PLC0415 - its import takes seconds
+            AutoConfig,
+            AutoFeatureExtractor,
+            AutoModelForCTC,
+            AutoModelForSpeechSeq2Seq,
+            AutoTokenizer,
+        )
+
+        try:
+            config = AutoConfig.from_pretrained(model)
+            self._writes = bool(config.is_encoder_decoder)
+            kind = AutoModelForSpeechSeq2Seq if self._writes else AutoModelForCTC
+            self._model = kind.from_pretrained(model).eval().to(device)
+            self._features = AutoFeatureExtractor.from_pretrained(model)
+            self._tokenizer = AutoTokenizer.from_pretrained(model)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ModelError(
+                f"--asr {model}: must be a model that transformers' AutoModelForSpeechSeq2Seq or "
+                f"AutoModelForCTC loads, with feature extractor and tokenizer; it says: {error}"
+            ) from error
+        self.name = model.rstrip("/").rpartition("/")[2]
+
+    def __call__(self, utterances: Sequence[Utterance]) -> list[str]:
+        """See Transcriber."""
+        texts = [""] * len(utterances)
+        for places in self._batches(utterances):
+            written = self._written([utterances[place] for place in places])
+            for place, text in zip(places, written, strict=True):
+                texts[place] = text.strip()
+        return texts
+
+    def _batches(self, utterances: Sequence[Utterance]) -> list[list[int]]:
+        """Those that may be computed at once: none for CTC, whose padding would be heard."""
+        if not self._writes:
+            return [[place] for place in range(len(utterances))]
+        by_language: defaultdict[str, list[int]] = defaultdict(list)
+        for place, each in enumerate(utterances):
+            by_language[each.language].append(place)
+        return list(by_language.values())
+
+    def _written(self, utterances: Sequence[Utterance]) -> list[str]:
+        rate = Hertz(self._features.sampling_rate)
+        inputs = self._features(
+            [_wave(each, rate) for each in utterances], sampling_rate=rate, return_tensors="pt"
+        ).to(self._model.device)
+        with torch.inference_mode():
+            if self._writes:
+                ids = self._model.generate(**inputs, **self._spoken(utterances[0].language))
+            else:
+                ids = self._model(**inputs).logits.argmax(dim=-1)
+        found: list[str] = self._tokenizer.batch_decode(ids, skip_special_tokens=True)
+        return found
+
+    def _spoken(self, language: str) -> dict[str, str]:
+        """What a model of many languages is told."""
+        is_told = getattr(self._model.generation_config, "is_multilingual", False)
+        return {"language": language, "task": "transcribe"} if is_told else {}
+
+
+def _wave(utterance: Utterance, rate: Hertz) -> Any:  # Any: float32 (num_samples,)
+    stretch = DecodedClip(
+        samples=utterance.clip.samples[utterance.start :][: utterance.num_samples],
+        sampling_rate=utterance.clip.sampling_rate,
+        codec=utterance.clip.codec,
+    )
+    return mono(stretch, rate) * (10.0 ** (utterance.gain_db / 20.0) / _FULL_SCALE)
+
+
+def transcriber_of(asr: str, trained: Trained, rows: Sequence[Row]) -> Transcriber:
+    """Returns who writes down: `self`, or a model of transformers.
+
+    Raises:
+        ConfigError: The model itself, and no row says how to ask it.
+        ModelError: The model can't be loaded.
+    """
+    if asr == SELF:
+        return OwnEars(trained, rows)
+    return AsrModel(asr, device=str(trained.model.device))
