@@ -39,7 +39,7 @@ from sllm_data.records import Reason, Rejection, Request, Response
 
 _LOGGER = logging.getLogger("vllm")
 _POLL_S = 1.0
-_CLOSE_S = 5.0
+_CLOSE_S = 15.0  # one that is killed meanwhile leaves its shared memory to be complained of
 _STEP_S = 2.0
 _SPARE = 1.5  # requests given to vLLM for each that fits a batch, so that a batch never waits
 
