@@ -37,13 +37,21 @@ def speak(  # noqa: PLR0913 - options of a command
     overlap: Annotated[
         float, typer.Option(help="share of turns that begin before the other ends; in dialogues")
     ] = 0.0,
+    sentences: Annotated[
+        int | None, typer.Option(help="in each text, 1 to 4; mixed where absent")
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="processes; all cores where absent")
     ] = None,
 ) -> None:
     """Writes a corpus of stories or dialogues with exact word times."""
     corpus = WorldCorpus(
-        hours=hours, layout=layout, seed=seed, num_voices=num_voices, overlap=overlap
+        hours=hours,
+        layout=layout,
+        seed=seed,
+        num_voices=num_voices,
+        overlap=overlap,
+        num_events=sentences,
     )
     amounts = speak_world(output, corpus, RunnerConfig(workers=workers or "auto"), _progress())
     for subset, amount in amounts.items():

@@ -1,4 +1,8 @@
-"""The data of a study: hours of the spoken world, and every task asked about every utterance."""
+"""The data of a study: hours of the spoken world, and every task asked about every utterance.
+
+Utterances are single sentences: what a model hears is learnt from many of them, and half as
+long ones cost half as much.
+"""
 
 from pathlib import Path
 
@@ -27,7 +31,7 @@ def make_dataset(folder: Path, *, hours: float, seed: int, progress: Progress) -
     Raises:
         SllmDataError: A step can't do its work.
     """
-    corpus = WorldCorpus(hours=hours, layout="librispeech", seed=seed)
+    corpus = WorldCorpus(hours=hours, layout="librispeech", seed=seed, num_events=1)
     speak_world(folder / "world", corpus, RunnerConfig(), progress)
     document = {
         "seed": seed,

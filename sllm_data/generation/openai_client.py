@@ -194,8 +194,9 @@ def retry_after(header: str | None) -> float | None:
     """Reads a Retry-After header: seconds, or a date; None where there is no sense in it."""
     if header is None:
         return None
-    if header.strip().isdecimal():
-        return float(header)
+    stripped = header.strip()  # of more than what float takes for white space
+    if stripped.isdecimal():
+        return float(stripped)
     try:
         at = parsedate_to_datetime(header)
     except (ValueError, OverflowError):  # a year of 20 digits

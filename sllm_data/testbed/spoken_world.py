@@ -17,7 +17,14 @@ from sllm_data.errors import ConfigError
 from sllm_data.seeding import rng_for, seed_for, uniform
 from sllm_data.testbed.common_voice import Clips, finish_common_voice
 from sllm_data.testbed.dialogues import Recording, finish_dialogues
-from sllm_data.testbed.events import Half, dialogue, endless_stories, half_of, most_stories
+from sllm_data.testbed.events import (
+    MAX_SENTENCES,
+    Half,
+    dialogue,
+    endless_stories,
+    half_of,
+    most_stories,
+)
 from sllm_data.testbed.layouts import Amount, Block, Receipt
 from sllm_data.testbed.librispeech import Chapter, finish_librispeech
 from sllm_data.testbed.voices import HELD_OUT_VOICES, WORLD_VOICES, Voice
@@ -28,7 +35,7 @@ _BLOCK = 20  # utterances
 _READERS = 100  # ids that a subset has for its readers
 _FILTER_BITS = 27
 _S_A_CHARACTER = 0.0563  # at 170 words a minute, spaces count; over many stories within 2 %
-_STORY_S = 5.4
+_EVENT_S, _MEAN_EVENTS = 2.7, 2  # of a story
 _PAUSE_S, _OVERLAP_S = 0.43, 0.71  # between two turns; what less it is where they overlap
 _DIALOGUE_EDGES_S = 0.6
 
@@ -45,6 +52,8 @@ class WorldCorpus:
     """How many of WORLD_VOICES speak."""
     overlap: float = 0.0
     """Share of the turns of dialogues that begin before the other has ended."""
+    num_events: int | None = None
+    """Sentences in each text, 1 to 4; None mixes them. Dialogues have none of their own."""
 
     def __post_init__(self) -> None:
         if not (self.hours > 0 and math.isfinite(self.hours)):
@@ -61,9 +70,18 @@ class WorldCorpus:
                 f"overlap must be 0 in the layout {self.layout}, got {self.overlap:g}: only in "
                 "dialogues two speak at once"
             )
-        if self.layout != "dialogues" and self.hours > max_hours():
+        if self.num_events is not None:
+            if not 1 <= self.num_events <= MAX_SENTENCES:
+                raise ConfigError(f"sentences must be 1 to {MAX_SENTENCES}, got {self.num_events}")
+            if self.layout == "dialogues":
+                raise ConfigError(
+                    "sentences must be left out in the layout dialogues, whose turns are what "
+                    f"they are, got {self.num_events}"
+                )
+        most = max_hours(self.num_events)
+        if self.layout != "dialogues" and self.hours > most:
             raise ConfigError(
-                f"hours must be at most {max_hours():,.0f}, got {self.hours:,g}: the world has "
+                f"hours must be at most {most:,.0f}, got {self.hours:,g}: the world has "
                 "no more distinct stories to choose from"
             )
 
@@ -87,12 +105,16 @@ SUBSETS = (
 )
 
 
-def max_hours() -> float:
-    """Returns how many hours of distinct stories there are; dialogues may come again."""
+def max_hours(num_events: int | None = None) -> float:
+    """Returns how many hours of distinct stories there are; dialogues may come again.
+
+    Args:
+        num_events: Sentences in each; None mixes them.
+    """
 
     def hours_of(half: Half) -> float:
         share = sum(subset.share for subset in SUBSETS if subset.half == half)
-        return most_stories(half) * _STORY_S / share / 3600
+        return most_stories(half) * _story_s(num_events) / share / 3600
 
     return min(hours_of("train"), hours_of("test"))
 
@@ -143,12 +165,13 @@ def _clips(corpus: WorldCorpus) -> Iterator[Block]:
 
 def _told(corpus: WorldCorpus) -> Iterator[tuple[_Subset, int, Voice, list[str]]]:
     """Yields subset, number in it, voice and texts of what one voice says in one go."""
-    texts = {half: _distinct(corpus.seed, half) for half in ("train", "test")}
+    texts = {half: _distinct(corpus, half) for half in ("train", "test")}
+    story_s = _story_s(corpus.num_events)
     for subset in SUBSETS:
         voices = _voices(corpus, subset)
         left_s = corpus.hours * 3600 * subset.share
         # small corpora get short blocks, so that all voices are heard
-        length = min(_BLOCK, math.ceil(left_s / _STORY_S / len(voices)))
+        length = min(_BLOCK, math.ceil(left_s / story_s / len(voices)))
         for number in count():
             if left_s <= 0:
                 break
@@ -195,19 +218,24 @@ def _dialogues(seed: int, subset: _Subset) -> Iterator[tuple[str, ...]]:
             yield texts
 
 
-def _distinct(seed: int, half: Half) -> Iterator[str]:
+def _distinct(corpus: WorldCorpus, half: Half) -> Iterator[str]:
     """Yields texts, none twice, in constant memory.
 
     Each text has a place in a large field of bits; one whose place is taken is passed over,
     whether it is the same text or, rarely, another one.
     """
     taken = bytearray(2 ** (_FILTER_BITS - 3))
-    for story in endless_stories(seed=seed_for(seed, "testbed-spoken-world"), half=half):
+    seed = seed_for(corpus.seed, "testbed-spoken-world")
+    for story in endless_stories(seed=seed, half=half, num_events=corpus.num_events):
         place = int(uniform(0, "testbed-place", story.text) * 2**_FILTER_BITS)
         byte, bit = place >> 3, 1 << (place & 7)
         if not taken[byte] & bit:
             taken[byte] |= bit
             yield story.text
+
+
+def _story_s(num_events: int | None) -> float:
+    return _EVENT_S * (num_events or _MEAN_EVENTS)
 
 
 def _voices(corpus: WorldCorpus, subset: _Subset) -> Sequence[Voice]:

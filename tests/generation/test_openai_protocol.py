@@ -100,6 +100,7 @@ def test_any_retry_after_is_a_time_or_nothing(header):
 def test_retry_after_may_be_seconds_or_a_date():
     soon = datetime.now(UTC) + timedelta(seconds=30)
     assert retry_after("7") == 7
+    assert retry_after("0\x1d") == 0
     assert 25 < retry_after(format_datetime(soon, usegmt=True)) <= 30
     assert retry_after("Wed, 21 Oct 2015 07:28:00 -0000") == 0
     assert retry_after("soon") is None

@@ -166,6 +166,7 @@ def test_the_note_says_what_was_asked_for_and_what_there_is(spoken):
         "seed": 1,
         "num_voices": 2,
         "overlap": 0.5,
+        "num_events": None,
     }
     assert note["written"].keys() == amounts.keys()
     assert not (folder / ".receipts").exists()

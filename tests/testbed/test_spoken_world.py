@@ -63,6 +63,14 @@ def test_no_text_is_said_twice_and_each_half_keeps_to_itself():
     )
 
 
+def test_texts_have_as_many_sentences_as_asked_for():
+    corpus = WorldCorpus(hours=2, layout="librispeech", seed=3, num_events=1)
+    single = [text for block in world_blocks(corpus) for text in block.texts]
+    assert len(single) == len(set(single)) > 2_000
+    assert not any(" then " in text for text in single)
+    assert any(" then " in text for chapter in chapters(1) for text in chapter.texts)
+
+
 def test_held_out_voices_speak_in_a_subset_of_their_own():
     heard: dict[str, set[str]] = {}
     for chapter in chapters(20):
@@ -214,6 +222,9 @@ def test_a_dialogue_is_silent_where_nobody_speaks(tmp_path):
         ({"num_voices": 1, "layout": "dialogues"}, "num_voices must be 2 to 12, got 1"),
         ({"overlap": 0.2}, "overlap must be 0 in the layout librispeech, got 0.2"),
         ({"overlap": 2, "layout": "dialogues"}, "overlap must be 0 to 1, got 2"),
+        ({"num_events": 5}, "sentences must be 1 to 4, got 5"),
+        ({"num_events": 1, "layout": "dialogues"}, "sentences must be left out in the layout"),
+        ({"num_events": 1, "hours": 2_000}, "hours must be at most 1,"),
     ],
 )
 def test_what_can_not_be_spoken_is_said_in_one_sentence(fields, sentence):
