@@ -62,7 +62,7 @@ class Outcome:
     figures: Mapping[str, Any]  # Any: evaluation.json
     """As `sllm-data evaluate` wrote them."""
     report: Mapping[str, Any]  # Any: report.json
-    """As `sllm-data train` wrote it."""
+    """Of `sllm-data train`."""
 
 
 def run_arms(  # noqa: PLR0913 - all that a study depends on
@@ -158,7 +158,7 @@ def _run(
         seed=seed,
         folder=output,
         figures=json.loads((evaluation / "evaluation.json").read_text("utf-8")),
-        report=json.loads((output / "report.json").read_text("utf-8")),
+        report=json.loads((output / "report.json").read_text("utf-8"))["report"],
     )
 
 
