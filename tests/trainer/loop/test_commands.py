@@ -1,6 +1,7 @@
 """`train` and `infer` on the line: what they print, and one sentence for a mistake."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -148,7 +149,11 @@ def test_a_full_disk_is_one_sentence_and_room_is_all_it_takes(document, straight
     train = f"exec {sys.executable} -m sllm_data.cli train {path}"
 
     def run(command):
-        return subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+        # as many threads as `straight` has: others add up in another order
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        return subprocess.run(
+            ["bash", "-c", command], capture_output=True, text=True, check=False, env=environment
+        )
 
     full = run(f"ulimit -f 64; {train}")  # no file may be larger than 64 KiB
     assert full.returncode == 2, full.stderr
