@@ -11,7 +11,9 @@ from sllm_data.steps import Progress
 
 
 def experiment(  # noqa: PLR0913 - options of a command
-    name: Annotated[Literal["anchor-bias"], typer.Argument(help="which study")],
+    _name: Annotated[
+        Literal["anchor-bias"], typer.Argument(metavar="NAME", help="which study: anchor-bias")
+    ],
     folder: Annotated[Path, typer.Argument(help="holds all of it", show_default=False)],
     *,
     seeds: Annotated[int, typer.Option(min=1, help="trainings of each arm")] = 1,
@@ -32,7 +34,7 @@ def experiment(  # noqa: PLR0913 - options of a command
 
     if hours <= 0:
         raise ConfigError(f"--hours must be above 0, got {hours:g}")
-    study = {"anchor-bias": anchor_bias}[name](
+    study = anchor_bias(
         folder,
         hours=hours,
         scale=Scale(steps=steps, budget=budget, rows=rows, split=split),

@@ -18,6 +18,7 @@ from sllm_data.errors import ConfigError, ShardError
 from sllm_data.evaluation.backbone import as_backbone
 from sllm_data.evaluation.cascade import (
     SELF,
+    Remembering,
     Transcriber,
     as_written_down,
     transcriber_of,
@@ -39,6 +40,7 @@ from sllm_data.trainer.data.conversation import (
     question_of,
     read_question_of,
 )
+from sllm_data.trainer.data.packing import in_packs
 from sllm_data.trainer.data.pages import Clips
 from sllm_data.trainer.data.reading import Row
 from sllm_data.trainer.model.answering import answer
@@ -137,9 +139,11 @@ def ask(
     predictions: list[Prediction] = []
     total = len(rows) + len(skipped)
     done = 0
-    for pack in _packs(trained, asking, rows, skipped):
+    remembering = None if transcriber is None else Remembering(transcriber)
+    ready = _ready_rows(trained, asking.dataset, rows, skipped)
+    for pack in in_packs(ready, size_of=lambda each: each.num_positions, budget=asking.budget):
         found = {
-            side: _answers(trained, asking, pack, side, name, transcriber) for side in asking.sides
+            side: _answers(trained, asking, pack, side, name, remembering) for side in asking.sides
         }
         for answers in zip(*found.values(), strict=True):
             predictions += answers
@@ -191,26 +195,17 @@ def _split(asking: Asking) -> Split:
     return split
 
 
-def _packs(
-    trained: Trained, asking: Asking, rows: Sequence[Row], skipped: list[Skipped]
-) -> Iterator[list[_Ready]]:
-    """Yields rows that are asked at once; those that can't be asked go to `skipped`."""
-    clips = Clips(asking.dataset)
-    pack: list[_Ready] = []
+def _ready_rows(
+    trained: Trained, dataset: Path, rows: Sequence[Row], skipped: list[Skipped]
+) -> Iterator[_Ready]:
+    """Yields the rows that can be asked; the others go to `skipped`."""
+    clips = Clips(dataset)
     try:
         for row in rows:
             try:
-                ready = _ready(trained, row, clips)
+                yield _ready(trained, row, clips)
             except (ShardError, UndecodableAudioError, OverlongAudioError) as error:
                 skipped.append(Skipped(sample_id=row.sample_id, reason=str(error)))
-                continue
-            used = sum(each.num_positions for each in pack)
-            if pack and used + ready.num_positions > asking.budget:
-                yield pack
-                pack = []
-            pack.append(ready)
-        if pack:
-            yield pack
     finally:
         clips.close()
 

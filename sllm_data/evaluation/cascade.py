@@ -7,7 +7,7 @@ whether words stand between speech and answer.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -16,11 +16,12 @@ import torch
 from sllm_data.audio.decode import DecodedClip
 from sllm_data.audio.mono import mono
 from sllm_data.errors import ConfigError, ModelError
-from sllm_data.evaluation.probing.rows import is_plain
+from sllm_data.evaluation.probing.rows import is_plain, with_transcript
 from sllm_data.records import Message
 from sllm_data.trainer.data.conversation import encode_prompt, prompts_batch, question_of
 from sllm_data.trainer.data.reading import Row
 from sllm_data.trainer.model.answering import answer
+from sllm_data.trainer.model.pretrained import read_config, read_model
 from sllm_data.trainer.trained import Trained
 from sllm_data.units import Hertz
 
@@ -36,12 +37,19 @@ _FULL_SCALE = 2.0**15
 class Utterance:
     """What is to be written down: a span of a clip."""
 
+    source: object
+    """Which clip: another one has another."""
     clip: DecodedClip
     start: int
     """The first sample, at the clip's rate, as `num_samples`."""
     num_samples: int
     gain_db: float
     language: str
+
+    @property
+    def key(self) -> object:
+        """The same where the same is said."""
+        return self.source, self.start, self.num_samples, self.gain_db
 
 
 class Transcriber(Protocol):
@@ -57,11 +65,29 @@ class Transcriber(Protocol):
         ...
 
 
+class Remembering:
+    """A transcriber that is asked once about each utterance, however many rows ask about it."""
+
+    def __init__(self, transcriber: Transcriber) -> None:
+        self.name = transcriber.name
+        self._transcriber = transcriber
+        self._known: dict[object, str] = {}
+
+    def __call__(self, utterances: Sequence[Utterance]) -> list[str]:
+        """See Transcriber."""
+        new = {each.key: each for each in utterances if each.key not in self._known}
+        if new:
+            texts = self._transcriber(list(new.values()))
+            self._known.update(zip(new, texts, strict=True))
+        return [self._known[each.key] for each in utterances]
+
+
 def utterances_of(row: Row, clips: Sequence[DecodedClip]) -> list[Utterance]:
     """Returns the audio spans of a row's question, in order."""
     spans = [span for turn in row.turns for span in turn.content if span.text is None]
     return [
         Utterance(
+            source=row.audio_refs[span.audio_index or 0],
             clip=clips[span.audio_index or 0],
             start=span.start_sample or 0,
             num_samples=span.num_samples or 0,
@@ -79,11 +105,7 @@ def as_written_down(row: Row, texts: Sequence[str]) -> Row:
     hears is read, with a text in the place of each audio span.
     """
     if is_plain(row):
-        before, _, behind = row.text_messages[0].content.rpartition(
-            row.extra["transcript_prepared"]
-        )
-        first = replace(row.text_messages[0], content=f"{before}{texts[0]}{behind}")
-        return replace(row, text_messages=(first, *row.text_messages[1:]))
+        return with_transcript(row, texts[0])
     given = iter(texts)
     messages = tuple(
         Message(
@@ -162,35 +184,49 @@ class AsrModel:
 
     def __init__(self, model: str, *, device: str) -> None:
         from transformers import (  # noqa: PLC0415 - its import takes seconds
-            AutoConfig,
             AutoFeatureExtractor,
             AutoModelForCTC,
             AutoModelForSpeechSeq2Seq,
             AutoTokenizer,
         )
 
+        what = "a model that transcribes, with feature extractor and tokenizer"
+        config: Any = read_config(model, None, what=what)  # Any: of transformers
+        self._writes = bool(config.is_encoder_decoder)
+        kind = AutoModelForSpeechSeq2Seq if self._writes else AutoModelForCTC
+        loaded: Any = read_model(kind, model, None, dtype=torch.float32, what=what)  # as above
+        self._model = loaded.to(device)
         try:
-            config = AutoConfig.from_pretrained(model)
-            self._writes = bool(config.is_encoder_decoder)
-            kind = AutoModelForSpeechSeq2Seq if self._writes else AutoModelForCTC
-            self._model = kind.from_pretrained(model).eval().to(device)
             self._features = AutoFeatureExtractor.from_pretrained(model)
             self._tokenizer = AutoTokenizer.from_pretrained(model)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ModelError(
-                f"--asr {model}: must be a model that transformers' AutoModelForSpeechSeq2Seq or "
-                f"AutoModelForCTC loads, with feature extractor and tokenizer; it says: {error}"
-            ) from error
+            raise ModelError(f"{model}: must hold {what}: {error}") from error
         self.name = model.rstrip("/").rpartition("/")[2]
 
     def __call__(self, utterances: Sequence[Utterance]) -> list[str]:
         """See Transcriber."""
-        texts = [""] * len(utterances)
-        for places in self._batches(utterances):
-            written = self._written([utterances[place] for place in places])
-            for place, text in zip(places, written, strict=True):
-                texts[place] = text.strip()
-        return texts
+        pieces = [
+            (place, piece) for place, each in enumerate(utterances) for piece in self._cut(each)
+        ]
+        written: list[list[str]] = [[] for _ in utterances]
+        for batch in self._batches([piece for _, piece in pieces]):
+            texts = self._written([pieces[number][1] for number in batch])
+            for number, text in zip(batch, texts, strict=True):
+                written[pieces[number][0]].append(text.strip())
+        return [" ".join(filter(None, texts)) for texts in written]
+
+    def _cut(self, utterance: Utterance) -> Iterator[Utterance]:
+        """Yields what a model hears at once: one that writes leaves out what is behind 30 s."""
+        most = utterance.num_samples
+        if self._writes:
+            seconds = getattr(self._features, "chunk_length", most)
+            most = min(most, seconds * utterance.clip.sampling_rate)
+        for start in range(0, utterance.num_samples, max(most, 1)):
+            yield replace(
+                utterance,
+                start=utterance.start + start,
+                num_samples=min(most, utterance.num_samples - start),
+            )
 
     def _batches(self, utterances: Sequence[Utterance]) -> list[list[int]]:
         """Those that may be computed at once: none for CTC, whose padding would be heard."""
@@ -215,9 +251,12 @@ class AsrModel:
         return found
 
     def _spoken(self, language: str) -> dict[str, str]:
-        """What a model of many languages is told."""
-        is_told = getattr(self._model.generation_config, "is_multilingual", False)
-        return {"language": language, "task": "transcribe"} if is_told else {}
+        """What a model of many languages is told; it listens for one that it has no name of."""
+        known = getattr(self._model.generation_config, "lang_to_id", None) or {}
+        name = language.partition("-")[0].lower()
+        if f"<|{name}|>" not in known:
+            return {}
+        return {"language": name, "task": "transcribe"}
 
 
 def _wave(utterance: Utterance, rate: Hertz) -> Any:  # Any: float32 (num_samples,)

@@ -102,12 +102,12 @@ def page(evaluated: Evaluated, *, plots: Mapping[str, bytes], num_examples: int)
             {**evaluated.facts, **{f"model, {side}": name for side, name in report.models.items()}}
         ),
         "<h2>Groups</h2>",
-        _table(
+        table(
             ("group", "side", "tasks", "rows", "score", "following", "anchor"), group_lines(report)
         ),
         f"<p>{html.escape(note)}</p>",
         *_pairs(report),
-        *(_picture(name, plot) for name, plot in plots.items()),
+        *(picture(name, plot) for name, plot in plots.items()),
         *_changes(evaluated.diagnostics),
         *_latency(evaluated.latency),
         *_retention(evaluated.retention),
@@ -127,7 +127,8 @@ def _facts(facts: Mapping[str, str]) -> str:
     return f"<dl>{''.join(lines)}</dl>"
 
 
-def _table(header: Sequence[str], lines: Iterable[Sequence[str]], *, kind: str = "wide") -> str:
+def table(header: Sequence[str], lines: Iterable[Sequence[str]], *, kind: str = "wide") -> str:
+    """Returns a table; whatever its cells hold is escaped."""
     head = "".join(f"<th>{html.escape(name)}</th>" for name in header)
     rows = "".join(
         f"<tr>{''.join(f'<td>{html.escape(value)}</td>' for value in line)}</tr>" for line in lines
@@ -140,10 +141,10 @@ def _pairs(report: Report) -> Iterable[str]:
         return
     header = ("group", "sides", "score ratio", "following ratio", "NLL gap")
     yield "<h2>Sides against each other</h2>"
-    yield _table(header, pair_lines(report))
+    yield table(header, pair_lines(report))
     tasks = sorted({pair.task for pair in report.pairs if pair.task})
     lines = [(task, *line) for task in tasks for line in pair_lines(report, task=task)]
-    yield f"<details><summary>by task</summary>{_table(('task', *header), lines)}</details>"
+    yield f"<details><summary>by task</summary>{table(('task', *header), lines)}</details>"
 
 
 def _changes(diagnostics: "Diagnostics | None") -> Iterable[str]:
@@ -155,7 +156,7 @@ def _changes(diagnostics: "Diagnostics | None") -> Iterable[str]:
         "what each change adds.</p>"
     )
     lines = [(name, shown(found), f"{found.rows:,}") for name, found in diagnostics.losses.items()]
-    yield _table(("row", "nats", "rows"), lines)
+    yield table(("row", "nats", "rows"), lines)
 
 
 def _latency(latency: "Latency | None") -> Iterable[str]:
@@ -173,7 +174,7 @@ def _latency(latency: "Latency | None") -> Iterable[str]:
             latency.lengths, latency.speech, latency.cascade, latency.ratios, strict=True
         )
     ]
-    yield _table(("tokens of an answer", "speech", "cascade", "ratio"), lines)
+    yield table(("tokens of an answer", "speech", "cascade", "ratio"), lines)
 
 
 def _retention(found: "Retention | None") -> Iterable[str]:
@@ -182,10 +183,11 @@ def _retention(found: "Retention | None") -> Iterable[str]:
     yield "<h2>Plain text</h2>"
     yield f"<p>Nats a token, over {found.texts:,} texts of {found.tokens:,} tokens.</p>"
     sides = {"trained": found.trained, "backbone": found.backbone, "added": found.added}
-    yield _table(("model", "nats"), [(name, shown(each)) for name, each in sides.items()])
+    yield table(("model", "nats"), [(name, shown(each)) for name, each in sides.items()])
 
 
-def _picture(name: str, plot: bytes) -> str:
+def picture(name: str, plot: bytes) -> str:
+    """Returns a PNG inside the page."""
     content = base64.b64encode(plot).decode()
     return f'<p><img alt="{html.escape(name)}" src="data:image/png;base64,{content}"></p>'
 
@@ -211,7 +213,7 @@ def _tasks(report: Report) -> Iterable[str]:
             )
             for cell in cells
         ]
-        yield f"<h3>{html.escape(task)}</h3>{_table(header, lines, kind='wide lines')}"
+        yield f"<h3>{html.escape(task)}</h3>{table(header, lines, kind='wide lines')}"
 
 
 def _in_lines(figure: str) -> str:

@@ -5,7 +5,7 @@ model that only moved where speech comes in pays nothing here.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +16,11 @@ from sllm_data.chat.loading import load_tokenizer, locate
 from sllm_data.corpora.lines import OVERLONG, numbered_lines
 from sllm_data.errors import CorpusError
 from sllm_data.evaluation.backbone import as_backbone
-from sllm_data.evaluation.bootstrap import Estimate, drawn_sums, scores_of
+from sllm_data.evaluation.bootstrap import Estimate
 from sllm_data.evaluation.config import BootstrapConfig
-from sllm_data.evaluation.measures import ratio
-from sllm_data.evaluation.scores import Score, difference
+from sllm_data.evaluation.scores import difference, paired_ratios
 from sllm_data.trainer.batch import PackedBatch, PackedText
+from sllm_data.trainer.data.packing import in_packs
 from sllm_data.trainer.trained import Trained
 
 _LONGEST = 2_048  # tokens of a text; the rest is left out
@@ -97,16 +97,7 @@ def retention(
         then = _sums(trained, ids, budget)
     lengths = np.array([len(each) - 1 for each in ids], np.float64)
     counts = np.stack([now, lengths, then, lengths], axis=1)
-    draws = drawn_sums(counts, config, "retention")
-    sums = counts.sum(axis=0).tolist()
-    after, before = (
-        Score(
-            value=ratio(sums[at : at + 2]),
-            draws=scores_of(ratio, draws[:, at : at + 2]),
-            rows=len(counts),
-        )
-        for at in (0, 2)
-    )
+    after, before = paired_ratios(counts, config, "retention")
     return Retention(
         texts=len(ids),
         tokens=int(lengths.sum()),
@@ -131,21 +122,11 @@ def _sums(trained: Trained, ids: Sequence[list[int]], budget: int) -> np.ndarray
     """Returns the nats of each text."""
     model = trained.model
     found: list[float] = []
-    for pack in _packs(ids, budget):
+    for pack in in_packs(ids, size_of=len, budget=budget):
         losses = model.label_losses(_batch(pack, mels=model.geometry.mels).to(model.device))
         parts = losses.double().cpu().split([len(each) - 1 for each in pack])
         found += [float(part.sum()) for part in parts]
     return np.array(found)
-
-
-def _packs(ids: Sequence[list[int]], budget: int) -> Iterator[list[list[int]]]:
-    pack: list[list[int]] = []
-    for each in ids:
-        if pack and sum(map(len, pack)) + len(each) > budget:
-            yield pack
-            pack = []
-        pack.append(each)
-    yield pack
 
 
 def _batch(texts: Sequence[list[int]], *, mels: int) -> PackedBatch:

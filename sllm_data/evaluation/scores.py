@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sllm_data.evaluation.bootstrap import Estimate, Table, estimate, scores_of
+from sllm_data.evaluation.bootstrap import Estimate, Table, drawn_sums, estimate, scores_of
 from sllm_data.evaluation.config import BootstrapConfig, EvaluationConfig
 from sllm_data.evaluation.following import Judged
-from sllm_data.evaluation.measures import METRICS
+from sllm_data.evaluation.measures import METRICS, ratio
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,6 +105,27 @@ def quotient(a: Score, b: Score) -> Score:
 
 def _divided(a: float | None, b: float | None) -> float | None:
     return None if a is None or not b else a / b
+
+
+def paired_ratios(counts: Table, config: BootstrapConfig, *identity: str) -> tuple[Score, Score]:
+    """Returns two ratios of sums over the same rows, drawn in pairs.
+
+    Args:
+        counts: (N, 4): of each row numerator and denominator of the one, then of the other.
+        config: How often, and the seed.
+        identity: Names the draws.
+    """
+    draws = drawn_sums(counts, config, *identity)
+    sums = counts.sum(axis=0).tolist()
+    first, second = (
+        Score(
+            value=ratio(sums[at : at + 2]),
+            draws=scores_of(ratio, draws[:, at : at + 2]),
+            rows=len(counts),
+        )
+        for at in (0, 2)
+    )
+    return first, second
 
 
 def difference(a: Score, b: Score) -> Score:

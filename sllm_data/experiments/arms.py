@@ -126,9 +126,7 @@ def train_document(arm: Arm, seed: int, dataset: Path, output: Path, scale: Scal
         "stages": [
             {
                 "steps": scale.steps,
-                "learning_rates": {"connector": 2e-3, "llm": arm.llm_rate}
-                if arm.llm.get("mode") != "frozen"
-                else {"connector": 2e-3},
+                "learning_rates": {"connector": 2e-3, "llm": arm.llm_rate},
                 "warmup_steps": max(1, scale.steps // 20),
             }
         ],

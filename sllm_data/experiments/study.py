@@ -1,6 +1,5 @@
 """A study from nothing to its page: the data, the arms, the comparison."""
 
-import base64
 import html
 import json
 import time
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import sllm_data
 from sllm_data.evaluation.bootstrap import Estimate
+from sllm_data.evaluation.page import picture, table
 from sllm_data.evaluation.plots import bars
 from sllm_data.evaluation.report import shown
 from sllm_data.experiments.anchor_bias import CORE, FIGURES, over_seeds
@@ -126,18 +126,18 @@ def write_study(study: Study, folder: Path) -> None:
         ],
     }
     write_text(folder / "study.json", json.dumps(document, indent=1, default=str) + "\n")
-    picture = bars(
+    drawn = bars(
         "Answers to speech, other tasks than transcription",
         list(study.figures),
         {name: [figures[name] for figures in study.figures.values()] for name in _DRAWN},
     )
-    if picture is not None:
+    if drawn is not None:
         with atomic_path(folder / "anchor_bias.png") as temporary:
-            temporary.write_bytes(picture)
-    write_text(folder / "index.html", _page(study, picture, folder))
+            temporary.write_bytes(drawn)
+    write_text(folder / "index.html", _page(study, drawn, folder))
 
 
-def _page(study: Study, picture: bytes | None, folder: Path) -> str:
+def _page(study: Study, drawn: bytes | None, folder: Path) -> str:
     scale = study.scale
     content = [
         (
@@ -146,13 +146,12 @@ def _page(study: Study, picture: bytes | None, folder: Path) -> str:
             f"in each group of the split {html.escape(scale.split)} were asked. Over several "
             "seeds: the mean, in brackets the lowest and the highest.</p>"
         ),
-        _table(("arm", *FIGURES), _lines(study)),
+        table(("arm", *FIGURES), _lines(study)),
     ]
-    if picture is not None:
-        encoded = base64.b64encode(picture).decode()
-        content.append(f'<p><img alt="figures" src="data:image/png;base64,{encoded}"></p>')
+    if drawn is not None:
+        content.append(picture("figures", drawn))
     content.append("<h2>What the figures are</h2>")
-    content.append(_table(("figure", "meaning"), list(FIGURES.items())))
+    content.append(table(("figure", "meaning"), list(FIGURES.items())))
     content.append("<h2>Arms</h2>")
     for each in study.outcomes:
         at = each.folder.relative_to(folder)
@@ -169,11 +168,3 @@ def _page(study: Study, picture: bytes | None, folder: Path) -> str:
             f"<details><summary>train.yaml</summary><pre>{configured}</pre></details>"
         )
     return _PAGE.format(title="Anchor bias", content="\n".join(content))
-
-
-def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in header)
-    rows = "".join(
-        f"<tr>{''.join(f'<td>{html.escape(value)}</td>' for value in line)}</tr>" for line in lines
-    )
-    return f'<div class="wide"><table><tr>{head}</tr>{rows}</table></div>'

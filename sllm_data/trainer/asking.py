@@ -8,11 +8,11 @@ import torch
 
 from sllm_data.audio.decode import DecodedClip
 from sllm_data.records import Turn
-from sllm_data.trainer.data.building import HeardRow
 from sllm_data.trainer.data.conversation import encode_prompt, prompts_batch
+from sllm_data.trainer.data.packing import in_packs
 from sllm_data.trainer.distributed import chosen_device
 from sllm_data.trainer.model.answering import answer
-from sllm_data.trainer.trained import Trained, load_trained
+from sllm_data.trainer.trained import load_trained
 
 
 class Question(NamedTuple):
@@ -47,28 +47,14 @@ def answers_to(
     where = chosen_device(device)
     dtype = torch.bfloat16 if where == "cuda" else torch.float32
     trained = load_trained(folder, device=where, dtype=dtype)
-    for pack in _packs(trained, questions, budget):
+    stop_ids = trained.renderer.stop_ids
+    prompts = (
+        encode_prompt(
+            turns, clips=clips, renderer=trained.renderer, geometry=trained.model.geometry
+        )
+        for turns, clips in questions
+    )
+    for pack in in_packs(prompts, size_of=lambda each: len(each.row.text), budget=budget):
         batch = prompts_batch(pack).to(where)
-        stop_ids = trained.renderer.stop_ids
         for ids in answer(trained.model, batch, max_tokens=max_tokens, stop_ids=stop_ids):
             yield trained.renderer.decode(ids)
-
-
-def _packs(
-    trained: Trained, questions: Iterable[Question], budget: int
-) -> Iterator[list[HeardRow]]:
-    pack: list[HeardRow] = []
-    for turns, clips in questions:
-        prompt = encode_prompt(
-            turns,
-            clips=clips,
-            renderer=trained.renderer,
-            geometry=trained.model.geometry,
-        )
-        used = sum(len(each.row.text) for each in pack)
-        if pack and used + len(prompt.row.text) > budget:
-            yield pack
-            pack = []
-        pack.append(prompt)
-    if pack:
-        yield pack

@@ -1,6 +1,8 @@
 """The cascade: who writes down, what the backbone then reads, and how long it takes."""
 
+import shutil
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from transformers import (
 from sllm_data.audio.decode import DecodedClip
 from sllm_data.errors import ConfigError, ModelError
 from sllm_data.evaluation.asking import Asking, ask
-from sllm_data.evaluation.cascade import AsrModel, Utterance, as_written_down
+from sllm_data.evaluation.cascade import AsrModel, Remembering, Utterance, as_written_down
 from sllm_data.evaluation.rows import chosen_rows
 from sllm_data.records import Span, Turn
 from sllm_data.testbed.assets import shipped
@@ -35,7 +37,14 @@ def rows(dataset):
 
 def whole(samples, *, language="en"):
     clip = DecodedClip(samples=samples[:, None], sampling_rate=RATE_HZ, codec="tones")
-    return Utterance(clip=clip, start=0, num_samples=len(samples), gain_db=0.0, language=language)
+    return Utterance(
+        source=id(samples),
+        clip=clip,
+        start=0,
+        num_samples=len(samples),
+        gain_db=0.0,
+        language=language,
+    )
 
 
 def test_the_model_writes_down_what_it_answers_when_it_is_asked_to(asked):
@@ -92,8 +101,9 @@ def test_a_ctc_model_writes_down_what_is_sung(tmp_path):
     assert right >= 6
 
 
-def test_a_whisper_writes_down_for_the_cascade(trained, dataset, tmp_path):
-    folder = tmp_path / "whisper"
+@pytest.fixture(scope="module")
+def whisper(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("asr") / "whisper"
     tokenizer = AutoTokenizer.from_pretrained(str(shipped("backbone")))
     torch.manual_seed(0)
     config = WhisperConfig(
@@ -115,10 +125,57 @@ def test_a_whisper_writes_down_for_the_cascade(trained, dataset, tmp_path):
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     WhisperFeatureExtractor().save_pretrained(folder)
-    asking = Asking(dataset=dataset, sides=("cascade",), limit=1, max_tokens=4, asr=str(folder))
+    return folder
+
+
+def test_a_whisper_writes_down_for_the_cascade(trained, dataset, whisper):
+    asking = Asking(dataset=dataset, sides=("cascade",), limit=1, max_tokens=4, asr=str(whisper))
     found = ask(trained, asking, name="tiny").predictions
     assert {each.model for each in found} == {"whisper, then backbone"}
     assert len({each.written_down for each in found if each.task == "topic"}) == 1
+
+
+@pytest.mark.parametrize("language", ["und", "zh-CN"])
+def test_a_language_that_a_model_has_no_name_of_is_left_to_it(whisper, language):
+    model = AsrModel(str(whisper), device="cpu")
+    model._model.generation_config.is_multilingual = True
+    model._model.generation_config.lang_to_id = {"<|en|>": 5}
+    assert model._spoken(language) == {}
+    assert model._spoken("en") == {"language": "en", "task": "transcribe"}
+
+
+def test_what_is_longer_than_a_model_hears_is_heard_in_pieces(whisper):
+    model = AsrModel(str(whisper), device="cpu")
+    rng = np.random.default_rng(0)
+    noise = rng.integers(-9_999, 9_999, 65 * RATE_HZ, dtype=np.int16)
+    cuts = (0, 30 * RATE_HZ, 60 * RATE_HZ, len(noise))
+    parts = [whole(noise[a:b].copy()) for a, b in pairwise(cuts)]
+    assert model([whole(noise)]) == [" ".join(filter(None, model(parts)))]
+
+
+def test_weights_that_are_cut_are_one_sentence(whisper, tmp_path):
+    folder = shutil.copytree(whisper, tmp_path / "cut")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-9])
+    with pytest.raises(ModelError, match="cut: must hold a model that transcribes"):
+        AsrModel(str(folder), device="cpu")
+
+
+def test_an_utterance_that_several_rows_ask_about_is_written_down_once():
+    asked = []
+
+    class Counting:
+        name = "counting"
+
+        def __call__(self, utterances):
+            asked.extend(utterances)
+            return [f"text {each.source}" for each in utterances]
+
+    one, other = (whole(np.zeros(8, np.int16)) for _ in range(2))
+    other = replace(other, source="other")
+    listen = Remembering(Counting())
+    assert listen([one, other, one]) == listen([one, other, one])
+    assert asked == [one, other]
 
 
 def test_a_split_that_asks_for_no_transcript_needs_another_transcriber(trained, dataset, rows):
@@ -132,5 +189,5 @@ def test_a_split_that_asks_for_no_transcript_needs_another_transcriber(trained, 
 def test_what_is_no_model_that_transcribes_is_refused(trained, tmp_path):
     from sllm_data.evaluation.cascade import transcriber_of
 
-    with pytest.raises(ModelError, match=r"--asr .*/none: must be a model"):
+    with pytest.raises(ModelError, match=r"none: must hold a model that transcribes"):
         transcriber_of(str(tmp_path / "none"), trained, [])

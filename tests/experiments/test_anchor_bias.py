@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from sllm_data.errors import TrainingError
 from sllm_data.experiments.anchor_bias import CORE, FIGURES, figures_of, over_seeds
 from sllm_data.experiments.arms import Arm, Outcome, Scale, run_arms, train_document
+from sllm_data.experiments.study import Study, as_text, write_study
 from sllm_data.trainer.config import resolve_train
 
 SCALE = Scale(steps=8, budget=256, rows=1)
@@ -60,6 +62,29 @@ def test_several_seeds_give_a_mean_and_a_spread(tmp_path):
     exact = found["transcripts-full"]["exact_speech"]
     assert (exact.value, exact.low, exact.high) == pytest.approx((0.6, 0.5, 0.7))
     assert found["transcripts-full"]["held_out_task"].value is None
+
+
+def test_the_page_shows_figures_and_configurations_and_escapes_them(tmp_path):
+    folder = tmp_path / "arms" / "a-seed1"
+    (folder / "evaluation-test-1").mkdir(parents=True)
+    (folder / "evaluation-test-1/index.html").touch()
+    folder.with_suffix(".yaml").write_text("seed: <b>1</b>\n")
+    one = replace(outcome(1, 0.4, tmp_path), folder=folder, report={"loss": 0.5})
+    study = Study(
+        name="anchor-bias",
+        outcomes=[one],
+        figures=over_seeds([one]),
+        scale=SCALE,
+        hours=1.0,
+        seconds=2.0,
+    )
+    write_study(study, tmp_path)
+    page = (tmp_path / "index.html").read_text()
+    assert "seed: &lt;b&gt;1&lt;/b&gt;" in page
+    assert 'href="arms/a-seed1/evaluation-test-1/index.html"' in page
+    assert page.count("data:image/png;base64,") == 1
+    assert json.loads((tmp_path / "study.json").read_text())["trainings"][0]["seed"] == 1
+    assert "0.750" in as_text(study)
 
 
 @pytest.mark.parametrize("arm", CORE, ids=lambda arm: arm.name)

@@ -15,9 +15,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from sllm_data.evaluation.bootstrap import Estimate, drawn_sums, scores_of
+from sllm_data.evaluation.bootstrap import Estimate
 from sllm_data.evaluation.config import BootstrapConfig
-from sllm_data.evaluation.measures import ratio
 from sllm_data.evaluation.probing.rows import (
     Probe,
     encode,
@@ -26,7 +25,7 @@ from sllm_data.evaluation.probing.rows import (
     with_instruction,
     without_instruction,
 )
-from sllm_data.evaluation.scores import Score, difference
+from sllm_data.evaluation.scores import difference, paired_ratios
 from sllm_data.trainer.data.building import HeardRow
 from sllm_data.trainer.data.conversation import prompts_batch
 from sllm_data.trainer.trained import Trained
@@ -103,14 +102,5 @@ def _loss(trained: Trained, heard: HeardRow) -> tuple[float, float]:
 
 
 def _added(name: str, counts: np.ndarray, config: BootstrapConfig) -> Estimate:
-    draws = drawn_sums(counts, config, "counterfactual", name)
-    sums = counts.sum(axis=0).tolist()
-    base, changed = (
-        Score(
-            value=ratio(sums[at : at + 2]),
-            draws=scores_of(ratio, draws[:, at : at + 2]),
-            rows=len(counts),
-        )
-        for at in (0, 2)
-    )
+    base, changed = paired_ratios(counts, config, "counterfactual", name)
     return (base if name == AS_IT_IS else difference(changed, base)).estimate(config)

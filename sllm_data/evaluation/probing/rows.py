@@ -72,7 +72,7 @@ def open_probe(trained: Trained, row: Row, clips: Clips) -> Probe:
     heard = clips.clips_of(row.audio_refs)
     forced = encode(trained, row, heard)
     bare = encode(trained, without_instruction(row), heard)
-    mute = encode(trained, _without_transcript(row), heard)
+    mute = encode(trained, with_transcript(row, ""), heard)
     assert forced.row.twin is not None  # noqa: S101 - they were asked for
     assert bare.row.twin is not None  # noqa: S101
     assert mute.row.twin is not None  # noqa: S101
@@ -143,9 +143,10 @@ def with_clip(row: Row, num_samples: int) -> Row:
     return _asked(row, spans, row.text_messages[0].content)
 
 
-def _without_transcript(row: Row) -> Row:
+def with_transcript(row: Row, text: str) -> Row:
+    """Returns a plain row that reads something else where its transcript stood."""
     before, _, behind = row.text_messages[0].content.rpartition(row.extra["transcript_prepared"])
-    return _asked(row, row.turns[0].content, before + behind)
+    return _asked(row, row.turns[0].content, f"{before}{text}{behind}")
 
 
 def _asked(row: Row, spans: tuple[Span, ...], text: str) -> Row:

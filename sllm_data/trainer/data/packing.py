@@ -9,7 +9,7 @@ the first of the next pack, so none is put off for ever. Both sides of a row mus
 left of the budget is counted for each.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
 
@@ -50,6 +50,26 @@ def take_pack(pool: list[_Row], *, refill: Callable[[], None], budget: int) -> l
 
 def _fits(row: Sized, left: tuple[int, int]) -> bool:
     return row.sizes[0] <= left[0] and row.sizes[1] <= left[1]
+
+
+_Item = TypeVar("_Item")
+
+
+def in_packs(
+    items: Iterable[_Item], *, size_of: Callable[[_Item], int], budget: int
+) -> Iterator[list[_Item]]:
+    """Yields items in their order, as many at once as a budget holds; a larger one alone."""
+    pack: list[_Item] = []
+    used = 0
+    for item in items:
+        size = size_of(item)
+        if pack and used + size > budget:
+            yield pack
+            pack, used = [], 0
+        pack.append(item)
+        used += size
+    if pack:
+        yield pack
 
 
 def split_to(packs: list[list[_Row]], number: int) -> list[list[_Row]]:
