@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from sllm_data.cli import app, main
 from sllm_data.testbed.assets import shipped
 from sllm_data.trainer.trained import load_trained
+from tests.faults.harness import UNMEASURED
 
 
 @pytest.fixture
@@ -150,7 +151,7 @@ def test_a_full_disk_is_one_sentence_and_room_is_all_it_takes(document, straight
 
     def run(command):
         # as many threads as `straight` has: others add up in another order
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        environment = os.environ | UNMEASURED | {"OMP_NUM_THREADS": "1"}
         return subprocess.run(
             ["bash", "-c", command], capture_output=True, text=True, check=False, env=environment
         )
