@@ -11,11 +11,15 @@ from sllm_data.steps import Progress
 
 
 def experiment(  # noqa: PLR0913 - options of a command
-    _name: Annotated[
-        Literal["anchor-bias"], typer.Argument(metavar="NAME", help="which study: anchor-bias")
+    name: Annotated[
+        Literal["anchor-bias", "attention", "diversity", "losses", "connectors"],
+        typer.Argument(help="which study", show_default=False),
     ],
     folder: Annotated[Path, typer.Argument(help="holds all of it", show_default=False)],
     *,
+    arms: Annotated[
+        str, typer.Option(help="core, all, or names of arms with commas between them")
+    ] = "core",
     seeds: Annotated[int, typer.Option(min=1, help="trainings of each arm")] = 1,
     hours: Annotated[float, typer.Option(help="of speech")] = 2.0,
     steps: Annotated[int, typer.Option(min=4, help="of each training")] = 800,
@@ -30,12 +34,14 @@ def experiment(  # noqa: PLR0913 - options of a command
 ) -> None:
     """Builds data, trains arms, evaluates and compares them; goes on where it was stopped."""
     from sllm_data.experiments.arms import Scale  # noqa: PLC0415 - as below
-    from sllm_data.experiments.study import anchor_bias, as_text  # noqa: PLC0415 - takes seconds
+    from sllm_data.experiments.study import as_text, run_study  # noqa: PLC0415 - takes seconds
 
     if hours <= 0:
         raise ConfigError(f"--hours must be above 0, got {hours:g}")
-    study = anchor_bias(
+    study = run_study(
+        name,
         folder,
+        arms=[each.strip() for each in arms.split(",")],
         hours=hours,
         scale=Scale(steps=steps, budget=budget, rows=rows, split=split),
         seeds=range(1, seeds + 1),
@@ -44,7 +50,7 @@ def experiment(  # noqa: PLR0913 - options of a command
         say=lambda text: typer.echo(text, err=True),
     )
     typer.echo(as_text(study))
-    typer.echo(f"page: {folder}/index.html")
+    typer.echo(f"page: {folder}/{name}/index.html")
 
 
 def _progress() -> Progress:

@@ -5,22 +5,29 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from sllm_data.errors import TrainingError
+from sllm_data.evaluation.predictions import Prediction, read_predictions
 from sllm_data.files import write_text
+from sllm_data.shards import read_part
 from sllm_data.testbed.assets import shipped
 
 Document = dict[str, Any]  # Any: YAML and JSON
 
 _LAST_LINES = 3
+_LOOK_S = 10.0
+_SEEN_STEPS = 40  # of all trainings together; the first ones encode clips that none knows
+_KEPT_GIB = 1.0  # 11 hours of the shipped encoder's states
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +41,8 @@ class Scale:
     """Of each task in each group, that are asked."""
     split: str = "test"
     """Whose rows are asked: choices are made on `validation`."""
+    looked: int = 0
+    """Rows of each task on which the model is looked into."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,10 +54,10 @@ class Arm:
     """What it is, for people."""
     tasks: tuple[str, ...] = ()
     """Rows of these tasks; all where empty."""
-    llm: Document = field(default_factory=dict)
-    """Over the defaults of `model.llm`."""
     llm_rate: float = 0.0
     """Learning rate of the LLM, or of its LoRA."""
+    train: Document = field(default_factory=dict)
+    """Laid over the train.yaml that all arms have; a mapping over a mapping key by key."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,8 +68,12 @@ class Outcome:
     seed: int
     folder: Path
     """Of the training; the evaluation is in it."""
-    figures: Mapping[str, Any]  # Any: evaluation.json
+    answers: Sequence[Prediction]
     """As `sllm-data evaluate` wrote them."""
+    heard: Mapping[str, str]
+    """By sample_id: which audio was heard."""
+    inside: Mapping[str, Any] | None  # Any: `diagnostics` of evaluation.json
+    """What was seen inside the model, where somebody looked."""
     report: Mapping[str, Any]  # Any: report.json
     """Of `sllm-data train`."""
 
@@ -91,15 +104,18 @@ def run_arms(  # noqa: PLR0913 - all that a study depends on
     """
     wanted = [(arm, seed) for seed in seeds for arm in arms]
     found: dict[tuple[str, int], Outcome] = {}
+    forecast = _Forecast([_output(folder, arm, seed) for arm, seed in wanted], scale.steps)
     with _stopping() as run, ThreadPoolExecutor(max_workers=jobs) as pool:
-        futures = [
-            pool.submit(_run, arm, seed, dataset, folder, scale, run) for arm, seed in wanted
-        ]
+        left = {pool.submit(_run, arm, seed, dataset, folder, scale, run) for arm, seed in wanted}
         try:
-            for future in as_completed(futures):
-                outcome = future.result()
-                found[outcome.arm.name, outcome.seed] = outcome
-                say(f"{len(found)} of {len(wanted)}: {outcome.arm.name}, seed {outcome.seed}")
+            while left:
+                done, left = wait(left, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
+                for future in done:
+                    outcome = future.result()
+                    found[outcome.arm.name, outcome.seed] = outcome
+                    say(f"{len(found)} of {len(wanted)}: {outcome.arm.name}, seed {outcome.seed}")
+                if left and (sentence := forecast.sentence()):
+                    say(sentence)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             run.stop()
@@ -109,7 +125,7 @@ def run_arms(  # noqa: PLR0913 - all that a study depends on
 
 def train_document(arm: Arm, seed: int, dataset: Path, output: Path, scale: Scale) -> Document:
     """Returns the train.yaml of an arm."""
-    return {
+    document = {
         "output": str(output),
         "seed": seed,
         "device": "auto",
@@ -119,9 +135,9 @@ def train_document(arm: Arm, seed: int, dataset: Path, output: Path, scale: Scal
             "workers": 0,
         },
         "model": {
-            "encoder": {"model": str(shipped("encoder"))},
+            "encoder": {"model": str(shipped("encoder")), "kept_gib": _KEPT_GIB},
             "connector": {"window_seconds": 0.34, "hidden_size": 128, "heads": 4},
-            "llm": {"model": str(shipped("backbone")), **arm.llm},
+            "llm": {"model": str(shipped("backbone"))},
         },
         "stages": [
             {
@@ -133,31 +149,97 @@ def train_document(arm: Arm, seed: int, dataset: Path, output: Path, scale: Scal
         "checkpoints": {"every_steps": max(1, scale.steps // 4)},
         "logging": {"boards": []},
     }
+    return _laid_over(document, arm.train)
+
+
+def _laid_over(below: Document, above: Document) -> Document:
+    found = dict(below)
+    for key, value in above.items():
+        inner = found.get(key)
+        if isinstance(inner, dict) and isinstance(value, dict):
+            found[key] = _laid_over(inner, value)
+        else:
+            found[key] = value
+    return found
 
 
 def _run(
     arm: Arm, seed: int, dataset: Path, folder: Path, scale: Scale, run: "_Commands"
 ) -> Outcome:
-    output = folder / f"{arm.name}-seed{seed}"
+    output = _output(folder, arm, seed)
     path = output.with_suffix(".yaml")
     document = train_document(arm, seed, dataset, output, scale)
     write_text(path, yaml.safe_dump(document, sort_keys=False))
     run("train", str(path), log=output.with_suffix(".log"))
-    asked = ("--split", scale.split, "--limit", str(scale.rows))
-    evaluation = output / f"evaluation-{scale.split}-{scale.rows}"
+    asked = (
+        *("--split", scale.split, "--limit", str(scale.rows), "--diagnose", str(scale.looked)),
+    )
+    evaluation = output / f"evaluation-{scale.split}-{scale.rows}-{scale.looked}"
     if not (evaluation / "index.html").exists():
         sides = ("--sides", "speech,text,backbone", "--max-tokens", "96")
         run(
             *("evaluate", str(output), str(dataset), *asked, *sides, "--out", str(evaluation)),
             log=output.with_suffix(".log"),
         )
+    found = json.loads((evaluation / "evaluation.json").read_text("utf-8"))
     return Outcome(
         arm=arm,
         seed=seed,
         folder=output,
-        figures=json.loads((evaluation / "evaluation.json").read_text("utf-8")),
+        answers=read_predictions(evaluation / "predictions.jsonl"),
+        heard=heard_in(dataset),
+        inside=found.get("diagnostics"),
         report=json.loads((output / "report.json").read_text("utf-8"))["report"],
     )
+
+
+def _output(folder: Path, arm: Arm, seed: int) -> Path:
+    return folder / f"{arm.name}-seed{seed}"
+
+
+class _Forecast:
+    """Says once how long all trainings will take, when it has seen enough of them."""
+
+    def __init__(self, outputs: Sequence[Path], steps: int) -> None:
+        self._outputs = outputs
+        self._steps = steps
+        self._start = time.monotonic()
+        self._done = self._made()
+        self._is_said = False
+
+    def sentence(self) -> str | None:
+        """Returns the forecast where it is time for it."""
+        made = self._made() - self._done
+        if self._is_said or made < _SEEN_STEPS:
+            return None
+        self._is_said = True
+        wanted = self._steps * len(self._outputs)
+        seconds = (time.monotonic() - self._start) / made * (wanted - made - self._done)
+        return (
+            f"{len(self._outputs)} trainings of {self._steps:,} steps: about {seconds / 60:.0f} "
+            "minutes to go, and the questions to each model"
+        )
+
+    def _made(self) -> int:
+        return sum(self._steps_of(output) for output in self._outputs)
+
+    def _steps_of(self, output: Path) -> int:
+        metrics = output / "metrics.jsonl"
+        return metrics.read_bytes().count(b"\n") if metrics.exists() else 0
+
+
+@cache
+def heard_in(dataset: Path) -> dict[str, str]:
+    """Returns by sample_id which audio a row hears first; nothing where it is read.
+
+    Raises:
+        ShardError: A part is damaged.
+    """
+    return {
+        row["sample_id"]: row["audio_refs"][0]["audio_id"] if row["audio_refs"] else ""
+        for path in sorted((dataset / "samples").glob("part-*.parquet"))
+        for row in read_part(path, ["sample_id", "audio_refs"]).to_pylist()
+    }
 
 
 class _Commands:

@@ -1,25 +1,27 @@
 """A study from nothing to its page: the data, the arms, the comparison."""
 
+import difflib
 import html
 import json
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import sllm_data
+from sllm_data.errors import ConfigError
 from sllm_data.evaluation.bootstrap import Estimate
 from sllm_data.evaluation.page import picture, table
 from sllm_data.evaluation.plots import bars
 from sllm_data.evaluation.report import shown
-from sllm_data.experiments.anchor_bias import CORE, FIGURES, over_seeds
-from sllm_data.experiments.arms import Outcome, Scale, run_arms
+from sllm_data.experiments.arms import Arm, Outcome, Scale, run_arms
+from sllm_data.experiments.figures import FIGURES, over_seeds
 from sllm_data.experiments.spoken import make_dataset
+from sllm_data.experiments.studies import STUDIES, StudyPlan
 from sllm_data.files import atomic_path, output_lock, write_text
 from sllm_data.reporting.text import markdown_table
 from sllm_data.steps import Progress
-
-_DRAWN = ("anchor_speech", "exact_speech")
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
@@ -50,10 +52,17 @@ class Study:
     seconds: float
     """That this call took."""
 
+    @property
+    def plan(self) -> StudyPlan:
+        """What was compared."""
+        return STUDIES[self.name]
 
-def anchor_bias(  # noqa: PLR0913 - all that a study depends on
+
+def run_study(  # noqa: PLR0913 - all that a study depends on
+    name: str,
     folder: Path,
     *,
+    arms: Sequence[str],
     hours: float,
     scale: Scale,
     seeds: Sequence[int],
@@ -61,10 +70,12 @@ def anchor_bias(  # noqa: PLR0913 - all that a study depends on
     progress: Progress,
     say: Callable[[str], None] = lambda _: None,
 ) -> Study:
-    """Runs the study of the anchor bias, or goes on with it, and writes its page.
+    """Runs a study, or goes on with it, and writes its page.
 
     Args:
-        folder: Holds all of it.
+        name: One of STUDIES.
+        folder: Holds all of it; studies in one folder share its data, and arms of one name.
+        arms: Names of those that are compared; `core` and `all` where it is one of these alone.
         hours: Of speech.
         scale: How much is trained and asked.
         seeds: Of the trainings; the data has the first one.
@@ -73,15 +84,21 @@ def anchor_bias(  # noqa: PLR0913 - all that a study depends on
         say: Told how far it is.
 
     Raises:
+        ConfigError: There is no such arm.
         SllmDataError: A part can't be done; what is finished stays.
     """
     start = time.monotonic()
+    plan = STUDIES[name]
+    chosen = _chosen(plan, arms)
+    scale = replace(scale, looked=plan.looked)
     with output_lock(folder):
         dataset = make_dataset(folder / "data", hours=hours, seed=seeds[0], progress=progress)
         say(f"dataset: {dataset}")
-        outcomes = run_arms(CORE, dataset, folder / "arms", scale, seeds=seeds, jobs=jobs, say=say)
+        outcomes = run_arms(
+            chosen, dataset, folder / "arms", scale, seeds=seeds, jobs=jobs, say=say
+        )
         study = Study(
-            name="anchor-bias",
+            name=name,
             outcomes=outcomes,
             figures=over_seeds(outcomes),
             scale=scale,
@@ -92,24 +109,39 @@ def anchor_bias(  # noqa: PLR0913 - all that a study depends on
     return study
 
 
+def _chosen(plan: StudyPlan, names: Sequence[str]) -> list[Arm]:
+    if list(names) == ["core"]:
+        return list(plan.core)
+    arms = {arm.name: arm for arm in (*plan.core, *plan.more)}
+    if list(names) == ["all"]:
+        return list(arms.values())
+    for name in names:
+        if name not in arms:
+            near = difflib.get_close_matches(name, arms, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(arms)}"
+            raise ConfigError(f"--arms must be core, all, or names of arms, got {name!r}; {hint}")
+    return [arms[name] for name in dict.fromkeys(names)]
+
+
 def as_text(study: Study) -> str:
     """Returns the comparison as a table that reads well as plain text too."""
-    return markdown_table(("arm", *FIGURES), list(_lines(study)))
+    return markdown_table(("arm", *study.plan.shows), list(_lines(study)))
 
 
 def _lines(study: Study) -> list[tuple[str, ...]]:
     return [
-        (arm, *(shown(figures[name]) for name in FIGURES))
+        (arm, *(shown(figures[name]) for name in study.plan.shows))
         for arm, figures in study.figures.items()
     ]
 
 
 def write_study(study: Study, folder: Path) -> None:
-    """Writes `study.json`, `anchor_bias.png` and `index.html`.
+    """Writes `study.json`, `figures.png` and `index.html` into a folder of the study's name.
 
     Raises:
         OutputError: The folder can't be written.
     """
+    plan, at = study.plan, folder / study.name
     document = {
         "name": study.name,
         "sllm_data": sllm_data.__version__,
@@ -125,46 +157,45 @@ def write_study(study: Study, folder: Path) -> None:
             for each in study.outcomes
         ],
     }
-    write_text(folder / "study.json", json.dumps(document, indent=1, default=str) + "\n")
+    write_text(at / "study.json", json.dumps(document, indent=1, default=str) + "\n")
     drawn = bars(
-        "Answers to speech, other tasks than transcription",
+        plan.title,
         list(study.figures),
-        {name: [figures[name] for figures in study.figures.values()] for name in _DRAWN},
+        {name: [figures[name] for figures in study.figures.values()] for name in plan.draws},
     )
     if drawn is not None:
-        with atomic_path(folder / "anchor_bias.png") as temporary:
+        with atomic_path(at / "figures.png") as temporary:
             temporary.write_bytes(drawn)
-    write_text(folder / "index.html", _page(study, drawn, folder))
+    write_text(at / "index.html", _page(study, drawn, at))
 
 
-def _page(study: Study, drawn: bytes | None, folder: Path) -> str:
-    scale = study.scale
+def _page(study: Study, drawn: bytes | None, at: Path) -> str:
+    scale, shows = study.scale, study.plan.shows
     content = [
+        f"<p>{html.escape(study.plan.asks)}</p>",
         (
             f"<p>{study.hours:g} hours of the small spoken world; each training "
             f"{scale.steps:,} steps of {scale.budget:,} positions; {scale.rows} rows of each task "
             f"in each group of the split {html.escape(scale.split)} were asked. Over several "
             "seeds: the mean, in brackets the lowest and the highest.</p>"
         ),
-        table(("arm", *FIGURES), _lines(study)),
+        table(("arm", *shows), _lines(study)),
     ]
     if drawn is not None:
         content.append(picture("figures", drawn))
     content.append("<h2>What the figures are</h2>")
-    content.append(table(("figure", "meaning"), list(FIGURES.items())))
+    content.append(table(("figure", "meaning"), [(name, FIGURES[name]) for name in shows]))
     content.append("<h2>Arms</h2>")
     for each in study.outcomes:
-        at = each.folder.relative_to(folder)
         pages = sorted(each.folder.glob("evaluation-*/index.html"))
         links = "".join(
-            f' <a href="{html.escape(str(page.relative_to(folder)))}">answers</a>'
-            for page in pages
+            f' <a href="{html.escape(os.path.relpath(page, at))}">answers</a>' for page in pages
         )
         configured = html.escape(each.folder.with_suffix(".yaml").read_text("utf-8"))
         content.append(
             f"<h3>{html.escape(each.arm.name)}, seed {each.seed}</h3>"
             f"<p>{html.escape(each.arm.means)}; loss {each.report['loss']:.3f} at the end; "
-            f"{html.escape(str(at))}{links}</p>"
+            f"{html.escape(os.path.relpath(each.folder, at))}{links}</p>"
             f"<details><summary>train.yaml</summary><pre>{configured}</pre></details>"
         )
-    return _PAGE.format(title="Anchor bias", content="\n".join(content))
+    return _PAGE.format(title=html.escape(study.plan.title), content="\n".join(content))

@@ -2,7 +2,7 @@
 
 For each matrix of n weights that a position passes:
 
-    forward                        2 n
+    forward                        2 n    none in an encoder whose states are kept
     backward, to what came in      2 n    not in the encoder while it is frozen
     backward, to the weights       2 n    only what is trained
 
@@ -57,6 +57,9 @@ class PartCost:
         return linear + 4 * squares * self.attention * (3 if self.with_backward else 1)
 
 
+_NOTHING = PartCost(weights=0, trained=0, attention=0, with_backward=False)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelCost:
     """What a pack costs."""
@@ -88,7 +91,9 @@ def cost_of(model: SpeechLM) -> ModelCost:
     text = model.llm.config.get_text_config()
     tables = {id(model.llm.get_input_embeddings().weight), id(head.weight)}
     return ModelCost(
-        encoder=_part(
+        encoder=_NOTHING
+        if model.encoder.kept is not None
+        else _part(
             encoder,
             without={id(encoder.embed_positions.weight)},
             attention=size.encoder_layers * size.d_model,

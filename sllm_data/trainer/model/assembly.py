@@ -23,6 +23,7 @@ from sllm_data.trainer.model.connectors import ConnectorShape, new_connector
 from sllm_data.trainer.model.encoder import SpeechEncoder
 from sllm_data.trainer.model.llm import embedding_scale
 from sllm_data.trainer.model.lora import add_lora
+from sllm_data.trainer.model.states import KeptStates
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,6 +70,7 @@ def assemble(
         taps=taps,
         kernel=kernel,
         pad_to_30s=config.encoder.pad_to_30s,
+        kept=KeptStates(int(config.encoder.kept_gib * 2**30)) if config.encoder.kept_gib else None,
     )
     original = None
     if config.llm.mode == "full" and config.llm.keep_original:

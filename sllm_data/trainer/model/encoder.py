@@ -28,6 +28,7 @@ from sllm_data.trainer.geometry import AudioGeometry
 from sllm_data.trainer.model.attention import Kernel, segments_of
 from sllm_data.trainer.model.config import EncoderConfig
 from sllm_data.trainer.model.pretrained import read_config, read_model
+from sllm_data.trainer.model.states import KeptStates
 
 _FLOOR = -1.5  # of Whisper's features: no energy at all
 _DEPTH = 2.0  # how far below its loudest frame the features of a clip end
@@ -46,6 +47,8 @@ class SpeechEncoder(nn.Module):  # type: ignore[misc]  # torch's types are not r
             Whisper's decoder would see them.
         kernel: What computes attention.
         pad_to_30s: Whether silence is put behind each chunk.
+        kept: States of clips that were encoded already; none are kept where None. Only for an
+            encoder that is not trained.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class SpeechEncoder(nn.Module):  # type: ignore[misc]  # torch's types are not r
         taps: Sequence[int] = (),
         kernel: Kernel = "sdpa",
         pad_to_30s: bool = False,
+        kept: KeptStates | None = None,
     ) -> None:
         super().__init__()
         self.whisper = whisper
@@ -63,6 +67,7 @@ class SpeechEncoder(nn.Module):  # type: ignore[misc]  # torch's types are not r
         self.taps = tuple(taps)
         self.kernel = kernel
         self.pad_to_30s = pad_to_30s
+        self.kept = kept
 
     @property
     def num_mels(self) -> int:
@@ -91,6 +96,8 @@ class SpeechEncoder(nn.Module):  # type: ignore[misc]  # torch's types are not r
             )
         trained = any(parameter.requires_grad for parameter in self.whisper.parameters())
         with torch.set_grad_enabled(trained and torch.is_grad_enabled()):
+            if self.kept is not None:
+                return self.kept.of(features, clip_frames, self._encode)
             return self._encode(features, clip_frames)
 
     def _encode(self, features: Tensor, clip_frames: Sequence[int]) -> Tensor:

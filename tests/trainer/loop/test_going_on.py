@@ -66,6 +66,18 @@ def test_killed_at_a_random_step_and_restarted_the_losses_are_the_same_to_the_bi
     assert (output / trained).read_bytes() == (straight / trained).read_bytes()
 
 
+def test_with_states_kept_too_since_a_clip_is_encoded_by_itself(document, configured, tmp_path):
+    model = document(tmp_path)["model"]
+    model["encoder"]["kept_gib"] = 0.1
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    train(configured(whole, model=model), Progress(None))
+    train(configured(stopped, model=model), Progress(None))
+    _reopened(stopped)
+    assert train(configured(stopped, model=model), Progress(None)).steps_now == 1
+
+    assert _losses(stopped) == _losses(whole)
+
+
 def test_with_workers_the_losses_are_the_same_to_the_bit(straight, configured, tmp_path, world):
     output = tmp_path / "out"
     data = {"datasets": [{"path": str(world)}], "budget": 96, "workers": 1}

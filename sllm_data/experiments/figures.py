@@ -1,0 +1,146 @@
+"""What a training came to: figures from what its model answered, and from what was seen inside.
+
+Each is a mean over tasks, so that one with many rows counts no more than another.
+"""
+
+import re
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sllm_data.evaluation.bootstrap import Estimate
+from sllm_data.evaluation.config import EvaluationConfig
+from sllm_data.evaluation.copying import is_anchored
+from sllm_data.evaluation.predictions import Prediction
+from sllm_data.experiments.arms import Outcome
+from sllm_data.words import words
+
+TRANSCRIPTION = "transcription"
+"""The task that writes down what is heard."""
+
+FIGURES: Mapping[str, str] = {
+    "anchor_speech": "share of answers to speech that copy the transcript, other tasks than that",
+    "anchor_text": "the same, of the same model on text",
+    "transcription": "exact transcripts of speech",
+    "exact_speech": "exact answers to speech, mean of the other tasks of the training",
+    "exact_text": "the same, of the same model on text",
+    "unseen_voices": "as exact_speech, by voices that were held out",
+    "held_out_instruction": "exact answers to speech in wordings that were held out",
+    "held_out_task": "exact answers to speech, mean of the tasks that were held out",
+    "held_out_task_text": "the same, of the same model on text",
+    "text_retention": "exact answers on text, all tasks, over those of the backbone",
+    "instruction_speech": "share of attention that the instruction gets of what instruction and "
+    "speech get, mean of the last two layers",
+    "instruction_text": "the same, of the same model on text",
+    "instruction_backbone": "the same, of the backbone on text",
+    "saliency_speech": "as instruction_speech, of saliency",
+    "saliency_backbone": "as instruction_backbone, of saliency",
+    "alignment": "CKA of the states of speech and of text behind the last layer",
+    "other_instruction": "what another instruction adds to the loss of the right answer, nats a "
+    "token",
+    "no_instruction": "what no instruction adds",
+    "silence": "what silence in place of the speech adds",
+    "other_speech": "what other speech adds",
+}
+"""What is compared, and what it means. Voices are those of the training where not said."""
+
+_SCORING = EvaluationConfig()
+_LAST_LAYERS = 2
+_CHANGES = ("other instruction", "no instruction", "silence", "other speech")
+_UNHEARD = re.compile(r"/test-unseen-voices/")  # of an audio_id: a subset of the world's corpora
+
+
+def figures_of(outcome: Outcome) -> dict[str, float | None]:
+    """Returns the figures of one training; None where nothing was asked."""
+    known = [
+        each for each in outcome.answers if not _UNHEARD.search(outcome.heard[each.sample_id])
+    ]
+    unheard = [each for each in outcome.answers if _UNHEARD.search(outcome.heard[each.sample_id])]
+    trained = [each for each in known if each.eval_group == "train"]
+    others = [each for each in trained if each.task != TRANSCRIPTION]
+    new_wording = _other(known, "held_out_instruction")
+    new_task = _other(known, "held_out_task")
+    inside = outcome.inside or {}
+    on_text, before = _exact(known, "text"), _exact(known, "backbone")
+    return {
+        "anchor_speech": _anchor(others, "speech"),
+        "anchor_text": _anchor(others, "text"),
+        "transcription": _exact(
+            [each for each in trained if each.task == TRANSCRIPTION], "speech"
+        ),
+        "exact_speech": _exact(others, "speech"),
+        "exact_text": _exact(others, "text"),
+        "unseen_voices": _exact(_other(unheard, "train"), "speech"),
+        "held_out_instruction": _exact(new_wording, "speech"),
+        "held_out_task": _exact(new_task, "speech"),
+        "held_out_task_text": _exact(new_task, "text"),
+        "text_retention": on_text / before if on_text is not None and before else None,
+        **_attention(inside.get("attention", {})),
+        "alignment": inside["cka"][-1] if inside else None,
+        **{name.replace(" ", "_"): _added(inside, name) for name in _CHANGES},
+    }
+
+
+def _attention(sides: Mapping[str, Any]) -> dict[str, float | None]:  # Any: JSON
+    def last(side: str, name: str) -> float | None:
+        if side not in sides:
+            return None
+        return statistics.fmean(sides[side][name][-_LAST_LAYERS:])
+
+    return {
+        "instruction_speech": last("speech", "share"),
+        "instruction_text": last("text", "share"),
+        "instruction_backbone": last("backbone", "share"),
+        "saliency_speech": last("speech", "saliency_share"),
+        "saliency_backbone": last("backbone", "saliency_share"),
+    }
+
+
+def _added(inside: Mapping[str, Any], name: str) -> float | None:  # Any: JSON
+    value: float | None = inside["losses"][name]["value"] if inside else None
+    return value
+
+
+def _other(answers: Sequence[Prediction], eval_group: str) -> list[Prediction]:
+    return [
+        each for each in answers if each.eval_group == eval_group and each.task != TRANSCRIPTION
+    ]
+
+
+def _anchor(answers: Sequence[Prediction], side: str) -> float | None:
+    told = [is_anchored(each, _SCORING) for each in answers if each.side == side]
+    known = [each for each in told if each is not None]
+    return statistics.fmean(known) if known else None
+
+
+def _exact(answers: Sequence[Prediction], side: str) -> float | None:
+    """Returns the mean over tasks of the share of exact answers."""
+    right: defaultdict[str, list[bool]] = defaultdict(list)
+    for each in answers:
+        if each.side == side:
+            right[each.task].append(words(each.prediction) == words(each.reference))
+    return statistics.fmean(map(statistics.fmean, right.values())) if right else None
+
+
+def over_seeds(outcomes: Sequence[Outcome]) -> dict[str, dict[str, Estimate]]:
+    """Returns for each arm its figures: the mean over seeds, from the lowest to the highest."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for outcome in outcomes:
+        of_arm = found.setdefault(outcome.arm.name, {name: [] for name in FIGURES})
+        for name, value in figures_of(outcome).items():
+            if value is not None:
+                of_arm[name].append(value)
+    return {
+        arm: {name: _spread(values) for name, values in figures.items()}
+        for arm, figures in found.items()
+    }
+
+
+def _spread(values: Sequence[float]) -> Estimate:
+    if not values:
+        return Estimate(value=None, rows=0)
+    mean = statistics.fmean(values)
+    if len(values) == 1:
+        return Estimate(value=mean, rows=1)
+    return Estimate(value=mean, low=min(values), high=max(values), rows=len(values))

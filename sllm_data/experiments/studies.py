@@ -1,0 +1,228 @@
+"""The studies: which arms each compares, and which figures it shows.
+
+All arms hear the same audio for the same number of steps; what differs is what stands here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sllm_data.experiments.arms import Arm, Document
+from sllm_data.experiments.figures import TRANSCRIPTION
+
+LORA_RATE = 2e-3
+FULL_RATE = 7e-4
+"""Learning rate at which the whole LLM moves far enough to forget what it was not trained on."""
+
+_LORA: Document = {"model": {"llm": {"mode": "lora", "lora": {"rank": 8, "alpha": 16}}}}
+_FULL: Document = {"model": {"llm": {"mode": "full"}}}
+_FROZEN: Document = {"model": {"llm": {"mode": "frozen"}}}
+_READ: Document = {"data": {"text_share": 0.5}}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyPlan:
+    """One study."""
+
+    title: str
+    asks: str
+    """The question, for people."""
+    core: tuple[Arm, ...]
+    """What answers it."""
+    more: tuple[Arm, ...] = ()
+    """What else is worth knowing, where there is time."""
+    shows: tuple[str, ...]
+    """Names of figures, in the order of the table."""
+    draws: tuple[str, ...]
+    """Those that are drawn."""
+    looked: int = 0
+    """Rows of each task on which each model is looked into."""
+
+    def arm_names(self) -> list[str]:
+        """Returns the names of all arms."""
+        return [arm.name for arm in (*self.core, *self.more)]
+
+
+def _both(first: Document, second: Document) -> Document:
+    """Returns two documents as one; of what both have, `data` or `model`, all keys."""
+    return {key: {**first.get(key, {}), **second.get(key, {})} for key in {**first, **second}}
+
+
+def _core() -> tuple[Arm, ...]:
+    transcripts = "transcripts only"
+    answers = "the backbone's answers, all tasks"
+    return (
+        Arm(
+            name="transcripts-full",
+            means=f"{transcripts}, all of the LLM trained",
+            tasks=(TRANSCRIPTION,),
+            llm_rate=FULL_RATE,
+            train=_FULL,
+        ),
+        Arm(
+            name="self-powered-full",
+            means=f"{answers}, all of the LLM trained",
+            llm_rate=FULL_RATE,
+            train=_FULL,
+        ),
+        Arm(
+            name="transcripts-lora",
+            means=f"{transcripts}, LoRA",
+            tasks=(TRANSCRIPTION,),
+            llm_rate=LORA_RATE,
+            train=_LORA,
+        ),
+        Arm(
+            name="self-powered-lora",
+            means=f"{answers}, LoRA",
+            llm_rate=LORA_RATE,
+            train=_LORA,
+        ),
+    )
+
+
+def _grid() -> tuple[Arm, ...]:
+    data: Mapping[str, tuple[str, tuple[str, ...], Document]] = {
+        "transcripts": ("transcripts only", (TRANSCRIPTION,), {}),
+        "self-powered": ("the backbone's answers, all tasks", (), {}),
+        "continuation": ("what the backbone says comes next", ("continuation",), {}),
+        "twins": ("the backbone's answers, half of them read instead of heard", (), _READ),
+    }
+    llms: Mapping[str, tuple[str, float, Document]] = {
+        "full": ("all of the LLM trained", FULL_RATE, _FULL),
+        "full-slow": ("all of the LLM trained at 3e-4", 3e-4, _FULL),
+        "full-fast": ("all of the LLM trained at 1.5e-3", 1.5e-3, _FULL),
+        "lora": ("LoRA", LORA_RATE, _LORA),
+        "frozen": ("the LLM frozen", 0.0, _FROZEN),
+    }
+    known = {arm.name for arm in _core()}
+    return tuple(
+        Arm(
+            name=f"{name}-{how}",
+            means=f"{means}, {llm_means}",
+            tasks=tasks,
+            llm_rate=rate,
+            train=_both(over, llm_over),
+        )
+        for name, (means, tasks, over) in data.items()
+        for how, (llm_means, rate, llm_over) in llms.items()
+        if f"{name}-{how}" not in known
+    )
+
+
+_ORDER = (
+    TRANSCRIPTION,
+    *("sentiment", "translation", "keywords", "continuation", "where"),
+    *("summary", "topic", "politeness", "when", "verification", "repetition"),
+)
+"""Tasks in the order in which `diversity` adds them: unlike ones first."""
+
+
+def _diversity() -> tuple[Arm, ...]:
+    return tuple(
+        Arm(
+            name=f"tasks-{number}",
+            means=f"answers to {', '.join(_ORDER[:number])}; LoRA",
+            tasks=_ORDER[:number],
+            llm_rate=LORA_RATE,
+            train=_LORA,
+        )
+        for number in (1, 2, 3, 4, 5, 6)
+    )
+
+
+def _losses() -> tuple[Arm, ...]:
+    kl = {"response_kl": {"weight": 1.0}}
+    aligned = {"hidden_alignment": {"weight": 1.0}}
+    losses: Mapping[str, tuple[str, Document]] = {
+        "cross-entropy": ("the right tokens", {}),
+        "kl": ("the distribution of the text twin", {"cross_entropy": {"weight": 0.0}, **kl}),
+        "cross-entropy-kl": ("both", kl),
+        "cross-entropy-hidden": ("the right tokens, and the twin's states", aligned),
+    }
+    return tuple(
+        Arm(
+            name=name,
+            means=f"trained towards {means}; LoRA",
+            llm_rate=LORA_RATE,
+            train={**_LORA, "losses": over},
+        )
+        for name, (means, over) in losses.items()
+    )
+
+
+def _connectors() -> tuple[Arm, ...]:
+    mlp = {"kind": "mlp", "stack": 8, "hidden_size": 512}
+    mix = {"kind": "layer_mix_qformer"}
+    connectors: Mapping[str, tuple[str, Document]] = {
+        "window-qformer": ("one query a window of 0.34 s", {}),
+        "window-qformer-short": ("one query a window of 0.16 s", {"window_seconds": 0.16}),
+        "window-qformer-long": ("one query a window of 0.68 s", {"window_seconds": 0.68}),
+        "window-qformer-2": ("two queries a window of 0.34 s", {"queries": 2}),
+        "mlp": ("8 positions of the encoder stacked, 0.16 s", mlp),
+        "layer-mix-qformer": ("windows of 0.34 s of four layers, mixed", mix),
+    }
+    return tuple(
+        Arm(
+            name=name,
+            means=f"{means}; LoRA",
+            llm_rate=LORA_RATE,
+            train=_both(_LORA, {"model": {"connector": over}}),
+        )
+        for name, (means, over) in connectors.items()
+    )
+
+
+_ANSWERS = (
+    *("exact_speech", "exact_text", "unseen_voices", "held_out_instruction"),
+    *("held_out_task", "held_out_task_text", "text_retention"),
+)
+_INSIDE = (
+    *("instruction_speech", "instruction_text", "instruction_backbone"),
+    *("saliency_speech", "saliency_backbone", "alignment"),
+    *("other_instruction", "no_instruction", "silence", "other_speech"),
+)
+
+STUDIES: Mapping[str, StudyPlan] = {
+    "anchor-bias": StudyPlan(
+        title="Anchor bias",
+        asks="Does a model that is trained on transcripts alone transcribe whatever it is asked, "
+        "and do answers of its backbone cure that (Self-Powered LSM, arXiv 2410.03798)?",
+        core=_core(),
+        more=_grid(),
+        shows=("anchor_speech", "anchor_text", "transcription", *_ANSWERS),
+        draws=("anchor_speech", "exact_speech", "exact_text"),
+    ),
+    "attention": StudyPlan(
+        title="Attention",
+        asks="Does training on transcripts take attention from the instruction, and do answers "
+        "of the backbone give it back (the same paper, figures 3, 5 and 6)?",
+        core=_core(),
+        shows=("anchor_speech", "exact_speech", *_INSIDE),
+        draws=("instruction_speech", "instruction_text", "instruction_backbone"),
+        looked=8,
+    ),
+    "diversity": StudyPlan(
+        title="Diversity of tasks",
+        asks="At equal steps, do more kinds of tasks carry further to wordings and tasks that "
+        "were never trained?",
+        core=_diversity(),
+        shows=("anchor_speech", "transcription", *_ANSWERS),
+        draws=("exact_speech", "held_out_task"),
+    ),
+    "losses": StudyPlan(
+        title="Losses",
+        asks="Does the distribution of the text twin, or its states, teach more than the tokens "
+        "of its answer?",
+        core=_losses(),
+        shows=("anchor_speech", "transcription", *_ANSWERS),
+        draws=("exact_speech", "held_out_task"),
+    ),
+    "connectors": StudyPlan(
+        title="Connectors",
+        asks="Which connector learns most in the same steps, and how much does its window matter?",
+        core=_connectors(),
+        shows=("anchor_speech", "transcription", *_ANSWERS),
+        draws=("transcription", "exact_speech"),
+    ),
+}
+"""By name."""

@@ -1,0 +1,222 @@
+"""Studies: their arms and figures, and all of one as a command."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from sllm_data.errors import ConfigError, TrainingError
+from sllm_data.evaluation.predictions import Prediction
+from sllm_data.experiments.arms import Arm, Outcome, Scale, run_arms, train_document
+from sllm_data.experiments.figures import FIGURES, figures_of, over_seeds
+from sllm_data.experiments.studies import STUDIES
+from sllm_data.experiments.study import Study, as_text, run_study, write_study
+from sllm_data.steps import Progress
+from sllm_data.trainer.config import resolve_train
+
+SCALE = Scale(steps=8, budget=256, rows=1)
+
+
+TRANSCRIPT = "the baker lost six tables"
+INSIDE = {
+    "attention": {
+        side: {"share": [0.0, *last], "saliency_share": [0.0, 0.5, 0.5]}
+        for side, last in {"speech": (0.2, 0.4), "backbone": (0.4, 0.8)}.items()
+    },
+    "cka": [0.1, 0.9],
+    "losses": {
+        name: {"value": 2.0}
+        for name in ("other instruction", "no instruction", "silence", "other speech")
+    },
+}
+
+
+def answers(side, task, group, *, right, of, **changed):
+    """Some answers, the first ones right, and which audio they are about."""
+    said, place = changed.get("said", "no"), changed.get("place", "train-world")
+    reference = TRANSCRIPT if task == "transcription" else "six tables"
+    return {
+        Prediction(
+            sample_id=f"{task}-{group}-{place}-{number}",
+            side=side,
+            task=task,
+            reference=reference,
+            prediction=reference if number < right else said,
+            eval_group=group,
+            transcript=TRANSCRIPT,
+        ): f"librispeech/world/{place}/{number}"
+        for number in range(of)
+    }
+
+
+def outcome(seed, right, tmp_path, *, inside=None):
+    heard = {
+        **answers("speech", "transcription", "train", right=9, of=10),
+        **answers("speech", "summary", "train", right=right, of=10, said=TRANSCRIPT),
+        **answers("speech", "topic", "train", right=right + 2, of=10),
+        **answers("speech", "topic", "train", right=1, of=4, place="test-unseen-voices"),
+        **answers("speech", "who", "held_out_task", right=1, of=2),
+        **answers("text", "topic", "train", right=8, of=10),
+        **answers("backbone", "topic", "train", right=10, of=10),
+    }
+    return Outcome(
+        arm=STUDIES["anchor-bias"].core[0],
+        seed=seed,
+        folder=tmp_path,
+        answers=list(heard),
+        heard={each.sample_id: audio_id for each, audio_id in heard.items()},
+        inside=inside,
+        report={},
+    )
+
+
+def test_figures_are_means_over_tasks_of_a_side_and_group(tmp_path):
+    found = figures_of(outcome(1, 4, tmp_path))
+    assert set(found) == set(FIGURES)
+    assert found["anchor_speech"] == pytest.approx(6 / 20)
+    assert found["transcription"] == 0.9
+    assert found["exact_speech"] == pytest.approx(0.5)  # of 0.4 and 0.6, without new voices
+    assert found["unseen_voices"] == 0.25
+    assert found["exact_text"] == 0.8
+    assert found["text_retention"] == 0.8
+    assert found["held_out_task"] == 0.5
+    assert found["held_out_instruction"] is None
+    assert found["instruction_speech"] is None
+
+
+def test_figures_from_inside_are_of_the_last_layers(tmp_path):
+    found = figures_of(outcome(1, 4, tmp_path, inside=INSIDE))
+    assert found["instruction_speech"] == pytest.approx(0.3)
+    assert found["instruction_backbone"] == pytest.approx(0.6)
+    assert found["instruction_text"] is None
+    assert found["alignment"] == 0.9
+    assert found["other_instruction"] == 2.0
+
+
+def test_several_seeds_give_a_mean_and_a_spread(tmp_path):
+    found = over_seeds([outcome(1, 4, tmp_path), outcome(2, 6, tmp_path)])
+    exact = found["transcripts-full"]["exact_speech"]
+    assert (exact.value, exact.low, exact.high) == pytest.approx((0.6, 0.5, 0.7))
+    assert found["transcripts-full"]["held_out_instruction"].value is None
+
+
+def test_the_page_shows_figures_and_configurations_and_escapes_them(tmp_path):
+    folder = tmp_path / "arms" / "a-seed1"
+    (folder / "evaluation-test-1").mkdir(parents=True)
+    (folder / "evaluation-test-1/index.html").touch()
+    folder.with_suffix(".yaml").write_text("seed: <b>1</b>\n")
+    one = replace(outcome(1, 4, tmp_path), folder=folder, report={"loss": 0.5})
+    study = Study(
+        name="anchor-bias",
+        outcomes=[one],
+        figures=over_seeds([one]),
+        scale=SCALE,
+        hours=1.0,
+        seconds=2.0,
+    )
+    write_study(study, tmp_path)
+    page = (tmp_path / "anchor-bias/index.html").read_text()
+    assert "seed: &lt;b&gt;1&lt;/b&gt;" in page
+    assert 'href="../arms/a-seed1/evaluation-test-1/index.html"' in page
+    assert page.count("data:image/png;base64,") == 1
+    assert (
+        json.loads((tmp_path / "anchor-bias/study.json").read_text())["trainings"][0]["seed"] == 1
+    )
+    assert "0.300" in as_text(study)
+
+
+ARMS = {arm.name: arm for plan in STUDIES.values() for arm in (*plan.core, *plan.more)}
+
+
+@pytest.mark.parametrize("arm", ARMS.values(), ids=ARMS)
+def test_arms_are_configurations_that_train_takes(arm, tmp_path):
+    document = train_document(arm, 1, tmp_path / "dataset", tmp_path / "out", SCALE)
+    config = resolve_train(document, where="test")
+    assert config.data.datasets[0].tasks == arm.tasks
+    assert config.stages[0].learning_rates.llm == arm.llm_rate
+    assert (config.model.llm.mode == "frozen") == (arm.llm_rate == 0)
+
+
+def test_arms_of_one_name_are_one_training_and_no_two_are_the_same(tmp_path):
+    plans = [(*plan.core, *plan.more) for plan in STUDIES.values()]
+    assert all(ARMS[arm.name] == arm for plan in plans for arm in plan)
+    for plan in plans:
+        documents = [json.dumps(train_document(arm, 1, tmp_path, tmp_path, SCALE)) for arm in plan]
+        assert len(set(documents)) == len(plan)
+
+
+def test_figures_that_a_study_shows_are_explained():
+    for plan in STUDIES.values():
+        assert set(plan.shows) <= set(FIGURES)
+        assert set(plan.draws) <= set(plan.shows)
+
+
+def test_an_arm_that_is_not_known_is_one_sentence(tmp_path):
+    with pytest.raises(
+        ConfigError, match="got 'transcript-full'; did you mean 'transcripts-full'"
+    ):
+        run_study(
+            "anchor-bias",
+            tmp_path,
+            arms=["transcript-full"],
+            hours=0.1,
+            scale=SCALE,
+            seeds=[1],
+            jobs=1,
+            progress=Progress(None),
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_arm_that_fails_is_named_with_what_it_said(tmp_path):
+    arm = Arm(name="none", means="none", train={"model": {"llm": {"mode": "frozen"}}})
+    with pytest.raises(TrainingError, match=r"sllm-data train .*none-seed1\.yaml must end well"):
+        run_arms(
+            [arm, arm],
+            tmp_path / "no-dataset",
+            tmp_path / "arms",
+            SCALE,
+            seeds=[1],
+            jobs=1,
+            say=lambda _: None,
+        )
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(1_800)
+def test_the_command_makes_a_page_of_a_study_and_goes_on_with_it(tmp_path):
+    def run(name, arms):
+        ended = subprocess.run(
+            [
+                *(sys.executable, "-m", "sllm_data.cli", "experiment", name),
+                *(str(tmp_path / "study"), "--hours", "0.05", "--steps", "4", "--arms", arms),
+                *("--rows", "1", "--budget", "256"),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+        return ended
+
+    arms = ["transcripts-full", "self-powered-lora"]
+    first = run("anchor-bias", ",".join(arms))
+    assert first.stdout.count("self-powered-lora") == 1
+    study = json.loads((tmp_path / "study/anchor-bias/study.json").read_text())
+    assert list(study["figures"]) == arms
+    assert study["trainings"][0]["report"]["steps"] == 4
+    page = (tmp_path / "study/anchor-bias/index.html").read_text()
+    assert page.count("<h3>") == len(arms)
+
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "study").rglob("weights*")}
+    assert len(made) == len(arms)
+    again = run("anchor-bias", ",".join(arms))
+    assert again.stdout == first.stdout
+    run("attention", arms[0])  # the same training, looked into
+    assert made == {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "study").rglob("weights*")
+    }
+    inside = json.loads((tmp_path / "study/attention/study.json").read_text())
+    assert 0 < inside["figures"][arms[0]]["instruction_backbone"]["value"] < 1
