@@ -34,6 +34,7 @@ _HUB_TIMEOUT_S = 5.0
 _HUB = "https://huggingface.co"
 _MIN_FREE_GB = 5.0
 _MIN_SHARED_MEMORY_MB = 512.0
+_FOR_BFLOAT16 = frozenset({"avx512f", "amx_bf16"})
 _SET_UP_AGAIN = "run `make setup` again"
 
 _TORCH_PROBE = """
@@ -96,6 +97,7 @@ def examine(*, output: Path, start_vllm: bool = True) -> list[Check]:
         check_torchaudio,
         check_torchcodec,
         check_espeak,
+        check_bfloat16,
         check_hub,
         lambda: check_disk(output),
         check_shared_memory,
@@ -237,6 +239,26 @@ def check_disk(output: Path, *, min_free_gb: float = _MIN_FREE_GB) -> Check:
         remedy = f"make room or choose another output (at least {min_free_gb:.0f} GB)"
         return Check(name="disk", status="warn", found=found, remedy=remedy)
     return Check(name="disk", status="ok", found=found)
+
+
+def check_bfloat16(
+    processors: Path = Path("/proc/cpuinfo"), gpu: Path = Path("/dev/nvidiactl")
+) -> Check:
+    """Checks whether what computes has instructions for the type that most models come in.
+
+    Where a processor has none, torch and vLLM compute bfloat16 all the same, slowly.
+    """
+    if gpu.exists():
+        return Check(name="bfloat16", status="ok", found="a GPU")
+    text = processors.read_text(encoding="utf-8") if processors.is_file() else ""
+    flags = {
+        word for line in text.splitlines() if line.startswith("flags") for word in line.split()
+    }
+    if known := sorted(flags & _FOR_BFLOAT16):
+        return Check(name="bfloat16", status="ok", found=f"the processor has {', '.join(known)}")
+    found = "the processor has neither AVX-512 nor AMX"
+    remedy = "set backbone.dtype: float32 for runs on it, which then are several times faster"
+    return Check(name="bfloat16", status="warn", found=found, remedy=remedy)
 
 
 def check_shared_memory(folder: Path = Path("/dev/shm")) -> Check:  # noqa: S108 - only looked at

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from sllm_data.testbed.muon import Muon
+
 if TYPE_CHECKING:
     import torch
 
@@ -57,21 +59,19 @@ class Optimizers:
         chosen = set(map(id, matrices))
         rest = [weight for weight in weights if id(weight) not in chosen]
         self._weights = weights
-        self._optimizers: tuple[torch.optim.Optimizer, ...] = (
-            torch.optim.AdamW(rest, betas=(0.9, 0.98), weight_decay=_DECAY),
-            torch.optim.Muon(matrices, weight_decay=_DECAY, adjust_lr_fn="match_rms_adamw"),
-        )
+        self._adamw = torch.optim.AdamW(rest, betas=(0.9, 0.98), weight_decay=_DECAY)
+        self._muon = Muon(matrices, decay=_DECAY)
 
     def step(self, learning_rate: float) -> None:
         """Makes a step along the gradients, which are clipped to norm 1, and forgets them."""
         import torch  # noqa: PLC0415 - its import takes seconds
 
         torch.nn.utils.clip_grad_norm_(self._weights, 1.0)
-        for optimizer in self._optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate
-            optimizer.step()
-            optimizer.zero_grad()
+        for group in self._adamw.param_groups:
+            group["lr"] = learning_rate
+        self._adamw.step()
+        self._adamw.zero_grad()
+        self._muon.step(learning_rate)
 
 
 def num_parameters(weights: "Iterable[torch.nn.Parameter]") -> int:

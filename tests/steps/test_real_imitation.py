@@ -33,6 +33,7 @@ def built(real_speech, tiny_backbone, tmp_path_factory):
             "max_model_len": 2048,
             "kv_cache_gib": 1,
             "enforce_eager": True,
+            "dtype": "float32",
             "top_logprobs": _LIKELIEST,
         },
         "followup": {"chance": 0.5, "max_tokens": 16},

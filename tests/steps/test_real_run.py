@@ -41,6 +41,7 @@ def _document(real_speech: Path, backbone: Path, root: Path) -> dict[str, object
             "max_model_len": 2048,
             "kv_cache_gib": 1,
             "enforce_eager": True,
+            "dtype": "float32",
         },
         "tasks": {
             name: {"max_tokens": 24}
