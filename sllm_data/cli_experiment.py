@@ -12,7 +12,15 @@ from sllm_data.steps import Progress
 
 def experiment(  # noqa: PLR0913 - options of a command
     name: Annotated[
-        Literal["anchor-bias", "attention", "diversity", "losses", "connectors"],
+        Literal[
+            "anchor-bias",
+            "attention",
+            "diversity",
+            "interleaving",
+            "losses",
+            "connectors",
+            "data-size",
+        ],
         typer.Argument(help="which study", show_default=False),
     ],
     folder: Annotated[Path, typer.Argument(help="holds all of it", show_default=False)],

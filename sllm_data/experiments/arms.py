@@ -18,6 +18,7 @@ import yaml
 
 from sllm_data.errors import TrainingError
 from sllm_data.evaluation.predictions import Prediction, read_predictions
+from sllm_data.experiments.spoken import WHOLE, Data
 from sllm_data.files import write_text
 from sllm_data.shards import read_part
 from sllm_data.testbed.assets import shipped
@@ -56,6 +57,8 @@ class Arm:
     """Rows of these tasks; all where empty."""
     llm_rate: float = 0.0
     """Learning rate of the LLM, or of its LoRA."""
+    data: Data = WHOLE
+    """What is trained on."""
     train: Document = field(default_factory=dict)
     """Laid over the train.yaml that all arms have; a mapping over a mapping key by key."""
 
@@ -80,7 +83,7 @@ class Outcome:
 
 def run_arms(  # noqa: PLR0913 - all that a study depends on
     arms: Sequence[Arm],
-    dataset: Path,
+    datasets: Mapping[Data, Path],
     folder: Path,
     scale: Scale,
     *,
@@ -92,7 +95,7 @@ def run_arms(  # noqa: PLR0913 - all that a study depends on
 
     Args:
         arms: What is compared.
-        dataset: What all of them train on.
+        datasets: What each trains on, and what all of them are asked about: WHOLE.
         folder: Each arm and seed has a folder in it; what is finished there is kept.
         scale: How much.
         seeds: Of weights and order; each arm is trained with each.
@@ -106,7 +109,7 @@ def run_arms(  # noqa: PLR0913 - all that a study depends on
     found: dict[tuple[str, int], Outcome] = {}
     forecast = _Forecast([_output(folder, arm, seed) for arm, seed in wanted], scale.steps)
     with _stopping() as run, ThreadPoolExecutor(max_workers=jobs) as pool:
-        left = {pool.submit(_run, arm, seed, dataset, folder, scale, run) for arm, seed in wanted}
+        left = {pool.submit(_run, arm, seed, datasets, folder, scale, run) for arm, seed in wanted}
         try:
             while left:
                 done, left = wait(left, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
@@ -164,11 +167,17 @@ def _laid_over(below: Document, above: Document) -> Document:
 
 
 def _run(
-    arm: Arm, seed: int, dataset: Path, folder: Path, scale: Scale, run: "_Commands"
+    arm: Arm,
+    seed: int,
+    datasets: Mapping[Data, Path],
+    folder: Path,
+    scale: Scale,
+    run: "_Commands",
 ) -> Outcome:
     output = _output(folder, arm, seed)
     path = output.with_suffix(".yaml")
-    document = train_document(arm, seed, dataset, output, scale)
+    dataset = datasets[WHOLE]
+    document = train_document(arm, seed, datasets[arm.data], output, scale)
     write_text(path, yaml.safe_dump(document, sort_keys=False))
     run("train", str(path), log=output.with_suffix(".log"))
     asked = (

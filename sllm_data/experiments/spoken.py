@@ -4,7 +4,9 @@ Utterances are single sentences: what a model hears is learnt from many of them,
 long ones cost half as much.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import yaml
 
@@ -17,31 +19,63 @@ from sllm_data.testbed.assets import shipped
 from sllm_data.testbed.spoken_world import WorldCorpus
 
 _TASKS = 12  # of the recipe, that are trained
+_SHORTEST_S = 0.4  # of a stretch that is heard: a sentence has 2 to 4 s
+_WORDS = (2, 4)  # of a stretch
 
 
-def make_dataset(folder: Path, *, hours: float, seed: int, progress: Progress) -> Path:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Data:
+    """What an arm trains on, where it is not what all others do."""
+
+    hours_share: float = 1.0
+    """Of the study's hours."""
+    heard_share: float = 1.0
+    """Of the words of interleaved rows, that is heard; 1: no row is interleaved."""
+    policy: Literal["word", "span", "poisson", "alternate"] = "span"
+    """How interleaved rows are cut; half of the rows are."""
+
+    @property
+    def folder(self) -> str:
+        """The name of its folder."""
+        parts = ["data"]
+        if self.hours_share < 1:
+            parts.append(f"{self.hours_share:g}-of-it")
+        if self.heard_share < 1:
+            parts.append(f"{self.policy}-{self.heard_share:g}")
+        return "-".join(parts)
+
+
+WHOLE = Data()
+"""All of it, each row heard from its first word to the last: what all arms are asked about."""
+
+
+def make_dataset(folder: Path, data: Data, *, hours: float, seed: int, progress: Progress) -> Path:
     """Speaks the world and lets the shipped backbone answer, by vLLM; returns the dataset.
 
     Args:
-        folder: Holds all of it; what is there already is kept.
-        hours: Of speech, of all subsets together.
+        folder: Of the study; each data has a folder in it, and what is there already is kept.
+        data: Which part of it, and how it is cut.
+        hours: Of speech, of all subsets together, of the whole study.
         seed: Of texts, voices and draws.
         progress: Shows bars.
 
     Raises:
         SllmDataError: A step can't do its work.
     """
+    at = folder / data.folder
+    spoken = folder / Data(hours_share=data.hours_share).folder
+    hours = hours * data.hours_share
     corpus = WorldCorpus(hours=hours, layout="librispeech", seed=seed, num_events=1)
-    speak_world(folder / "world", corpus, RunnerConfig(), progress)
+    speak_world(spoken / "world", corpus, RunnerConfig(), progress)
     document = {
         "seed": seed,
-        "output": str(folder / "dataset"),
+        "output": str(at / "dataset"),
         "recipe": "testbed",
         "part_size": 200,
         "corpora": [
             {
                 "kind": "librispeech",
-                "path": str(folder / "world"),
+                "path": str(spoken / "world"),
                 "version": "world",
                 "licence": "CC0-1.0",
                 "attribution": "synthetic speech by espeak-ng",
@@ -56,7 +90,22 @@ def make_dataset(folder: Path, *, hours: float, seed: int, progress: Progress) -
             "dtype": "float32",  # as fast where there are instructions for bfloat16, else far more
         },
     }
-    run_yaml = folder / "run.yaml"
+    if data.heard_share < 1:
+        document |= {
+            "reuse": [str(spoken / "dataset")],
+            "alignment": {"backend": "files", "files": str(spoken / "world")},
+            "interleave": {
+                "chance": 0.5,
+                "policy": data.policy,
+                "speech_share": data.heard_share,
+                "min_audio_s": _SHORTEST_S,
+                "span_words": list(_WORDS),
+                "poisson_mean": sum(_WORDS) / 2,
+                "alternate": [_WORDS[0], _WORDS[0]],
+            },
+            "max_rejected_fraction": 0.5,  # a short sentence has no room for both
+        }
+    run_yaml = at / "run.yaml"
     write_text(run_yaml, yaml.safe_dump(document, sort_keys=False))
     config = load_config(run_yaml)
     for _ in run_all(config, progress):

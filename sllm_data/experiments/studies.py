@@ -4,10 +4,11 @@ All arms hear the same audio for the same number of steps; what differs is what 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sllm_data.experiments.arms import Arm, Document
 from sllm_data.experiments.figures import TRANSCRIPTION
+from sllm_data.experiments.spoken import Data
 
 LORA_RATE = 2e-3
 FULL_RATE = 7e-4
@@ -172,6 +173,43 @@ def _connectors() -> tuple[Arm, ...]:
     )
 
 
+def _interleaving() -> tuple[Arm, ...]:
+    whole = next(arm for arm in _core() if arm.name == "self-powered-lora")
+    cuts = [
+        *(Data(heard_share=share) for share in (0.3, 0.5, 0.7)),
+        *(Data(heard_share=0.5, policy=policy) for policy in ("word", "poisson", "alternate")),
+    ]
+    return (
+        whole,
+        *(
+            replace(
+                whole,
+                name=f"interleaved-{data.policy}-{data.heard_share:g}",
+                means=f"{whole.means}; half of the rows heard in part, {data.heard_share:.0%} of "
+                f"their words, cut by {data.policy}",
+                data=data,
+            )
+            for data in cuts
+        ),
+    )
+
+
+def _data_size() -> tuple[Arm, ...]:
+    whole = next(arm for arm in _core() if arm.name == "self-powered-lora")
+    return (
+        *(
+            replace(
+                whole,
+                name=f"data-{share:g}",
+                means=f"{whole.means}; {share:.1%} of the hours",
+                data=Data(hours_share=share),
+            )
+            for share in (0.0625, 0.125, 0.25, 0.5)
+        ),
+        whole,
+    )
+
+
 _ANSWERS = (
     *("exact_speech", "exact_text", "unseen_voices", "held_out_instruction"),
     *("held_out_task", "held_out_task_text", "text_retention"),
@@ -208,6 +246,21 @@ STUDIES: Mapping[str, StudyPlan] = {
         core=_diversity(),
         shows=("anchor_speech", "transcription", *_ANSWERS),
         draws=("exact_speech", "held_out_task"),
+    ),
+    "interleaving": StudyPlan(
+        title="Interleaving",
+        asks="Does speech mixed with text carry further, and keep more of what the model could "
+        "do on text (MTBI)?",
+        core=_interleaving(),
+        shows=("anchor_speech", "transcription", *_ANSWERS),
+        draws=("exact_speech", "held_out_task", "text_retention"),
+    ),
+    "data-size": StudyPlan(
+        title="Amount of data",
+        asks="At equal steps, how much does more distinct speech bring?",
+        core=_data_size(),
+        shows=("anchor_speech", "transcription", *_ANSWERS),
+        draws=("transcription", "exact_speech", "unseen_voices"),
     ),
     "losses": StudyPlan(
         title="Losses",

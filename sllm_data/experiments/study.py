@@ -17,7 +17,7 @@ from sllm_data.evaluation.plots import bars
 from sllm_data.evaluation.report import shown
 from sllm_data.experiments.arms import Arm, Outcome, Scale, run_arms
 from sllm_data.experiments.figures import FIGURES, over_seeds
-from sllm_data.experiments.spoken import make_dataset
+from sllm_data.experiments.spoken import WHOLE, Data, make_dataset
 from sllm_data.experiments.studies import STUDIES, StudyPlan
 from sllm_data.files import atomic_path, output_lock, write_text
 from sllm_data.reporting.text import markdown_table
@@ -92,10 +92,14 @@ def run_study(  # noqa: PLR0913 - all that a study depends on
     chosen = _chosen(plan, arms)
     scale = replace(scale, looked=plan.looked)
     with output_lock(folder):
-        dataset = make_dataset(folder / "data", hours=hours, seed=seeds[0], progress=progress)
-        say(f"dataset: {dataset}")
+        datasets: dict[Data, Path] = {}
+        for data in dict.fromkeys((WHOLE, *(arm.data for arm in chosen))):
+            datasets[data] = make_dataset(
+                folder, data, hours=hours, seed=seeds[0], progress=progress
+            )
+            say(f"dataset: {datasets[data]}")
         outcomes = run_arms(
-            chosen, dataset, folder / "arms", scale, seeds=seeds, jobs=jobs, say=say
+            chosen, datasets, folder / "arms", scale, seeds=seeds, jobs=jobs, say=say
         )
         study = Study(
             name=name,

@@ -1,6 +1,7 @@
 """Studies: their arms and figures, and all of one as a command."""
 
 import json
+import statistics
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,8 +12,10 @@ from sllm_data.errors import ConfigError, TrainingError
 from sllm_data.evaluation.predictions import Prediction
 from sllm_data.experiments.arms import Arm, Outcome, Scale, run_arms, train_document
 from sllm_data.experiments.figures import FIGURES, figures_of, over_seeds
+from sllm_data.experiments.spoken import WHOLE
 from sllm_data.experiments.studies import STUDIES
 from sllm_data.experiments.study import Study, as_text, run_study, write_study
+from sllm_data.shards import read_part
 from sllm_data.steps import Progress
 from sllm_data.trainer.config import resolve_train
 
@@ -143,7 +146,10 @@ def test_arms_of_one_name_are_one_training_and_no_two_are_the_same(tmp_path):
     plans = [(*plan.core, *plan.more) for plan in STUDIES.values()]
     assert all(ARMS[arm.name] == arm for plan in plans for arm in plan)
     for plan in plans:
-        documents = [json.dumps(train_document(arm, 1, tmp_path, tmp_path, SCALE)) for arm in plan]
+        documents = [
+            json.dumps(train_document(arm, 1, tmp_path / arm.data.folder, tmp_path, SCALE))
+            for arm in plan
+        ]
         assert len(set(documents)) == len(plan)
 
 
@@ -175,7 +181,7 @@ def test_an_arm_that_fails_is_named_with_what_it_said(tmp_path):
     with pytest.raises(TrainingError, match=r"sllm-data train .*none-seed1\.yaml must end well"):
         run_arms(
             [arm, arm],
-            tmp_path / "no-dataset",
+            {WHOLE: tmp_path / "no-dataset"},
             tmp_path / "arms",
             SCALE,
             seeds=[1],
@@ -215,6 +221,16 @@ def test_the_command_makes_a_page_of_a_study_and_goes_on_with_it(tmp_path):
     again = run("anchor-bias", ",".join(arms))
     assert again.stdout == first.stdout
     run("attention", arms[0])  # the same training, looked into
+    cut = run("interleaving", "interleaved-word-0.5")
+    assert "data-word-0.5/dataset" in cut.stderr
+    rows = [
+        row
+        for part in (tmp_path / "study/data-word-0.5/dataset/samples").glob("part-*")
+        for row in read_part(part, ["kind", "speech_share"]).to_pylist()
+    ]
+    shares = [row["speech_share"] for row in rows if row["kind"] == "interleaved"]
+    assert 0.2 < len(shares) / len(rows) < 0.8
+    assert 0.3 < statistics.fmean(shares) < 0.7
     assert made == {
         path: path.stat().st_mtime_ns for path in (tmp_path / "study").rglob("weights*")
     }
