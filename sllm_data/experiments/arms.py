@@ -27,7 +27,8 @@ Document = dict[str, Any]  # Any: YAML and JSON
 
 _LAST_LINES = 3
 _LOOK_S = 10.0
-_SEEN_STEPS = 40  # of all trainings together; the first ones encode clips that none knows
+_FIRST_STEPS = 160  # of all trainings together, which encode clips that none knows yet
+_SEEN_STEPS = 40
 _KEPT_GIB = 1.0  # 11 hours of the shipped encoder's states
 
 
@@ -212,18 +213,23 @@ class _Forecast:
     def __init__(self, outputs: Sequence[Path], steps: int) -> None:
         self._outputs = outputs
         self._steps = steps
-        self._start = time.monotonic()
         self._done = self._made()
+        self._since: tuple[float, int] | None = None
         self._is_said = False
 
     def sentence(self) -> str | None:
         """Returns the forecast where it is time for it."""
-        made = self._made() - self._done
-        if self._is_said or made < _SEEN_STEPS:
+        made = self._made()
+        if self._is_said or made - self._done < _FIRST_STEPS:
+            return None
+        if self._since is None:
+            self._since = time.monotonic(), made
+        start, before = self._since
+        if made - before < _SEEN_STEPS:
             return None
         self._is_said = True
-        wanted = self._steps * len(self._outputs)
-        seconds = (time.monotonic() - self._start) / made * (wanted - made - self._done)
+        left = self._steps * len(self._outputs) - made
+        seconds = (time.monotonic() - start) / (made - before) * left
         return (
             f"{len(self._outputs)} trainings of {self._steps:,} steps: about {seconds / 60:.0f} "
             "minutes to go, and the questions to each model"

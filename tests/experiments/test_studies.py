@@ -10,7 +10,7 @@ import pytest
 
 from sllm_data.errors import ConfigError, TrainingError
 from sllm_data.evaluation.predictions import Prediction
-from sllm_data.experiments.arms import Arm, Outcome, Scale, run_arms, train_document
+from sllm_data.experiments.arms import Arm, Outcome, Scale, _Forecast, run_arms, train_document
 from sllm_data.experiments.figures import FIGURES, figures_of, over_seeds
 from sllm_data.experiments.spoken import WHOLE
 from sllm_data.experiments.studies import STUDIES
@@ -157,6 +157,24 @@ def test_figures_that_a_study_shows_are_explained():
     for plan in STUDIES.values():
         assert set(plan.shows) <= set(FIGURES)
         assert set(plan.draws) <= set(plan.shows)
+
+
+def test_how_long_it_will_take_is_said_once_from_steps_that_know_their_clips(tmp_path):
+    outputs = [tmp_path / "first", tmp_path / "second"]
+    for output in outputs:
+        output.mkdir()
+    (outputs[0] / "metrics.jsonl").write_text("{}\n" * 50)  # of an earlier start
+    forecast = _Forecast(outputs, 400)
+
+    def seen(steps):
+        (outputs[1] / "metrics.jsonl").write_text("{}\n" * steps)
+        return forecast.sentence()
+
+    assert [seen(steps) for steps in (0, 100, 170, 180)] == [None] * 4
+    said = seen(230)
+    assert said is not None
+    assert said.startswith("2 trainings of 400 steps: about 0 minutes to go")
+    assert seen(300) is None
 
 
 def test_an_arm_that_is_not_known_is_one_sentence(tmp_path):
