@@ -176,11 +176,11 @@ def _run(
     run: "_Commands",
 ) -> Outcome:
     output = _output(folder, arm, seed)
-    path = output.with_suffix(".yaml")
+    path = beside(output, ".yaml")
     dataset = datasets[WHOLE]
     document = train_document(arm, seed, datasets[arm.data], output, scale)
     write_text(path, yaml.safe_dump(document, sort_keys=False))
-    run("train", str(path), log=output.with_suffix(".log"))
+    run("train", str(path), log=beside(output, ".log"))
     asked = (
         *("--split", scale.split, "--limit", str(scale.rows), "--diagnose", str(scale.looked)),
     )
@@ -189,7 +189,7 @@ def _run(
         sides = ("--sides", "speech,text,backbone", "--max-tokens", "96")
         run(
             *("evaluate", str(output), str(dataset), *asked, *sides, "--out", str(evaluation)),
-            log=output.with_suffix(".log"),
+            log=beside(output, ".log"),
         )
     found = json.loads((evaluation / "evaluation.json").read_text("utf-8"))
     return Outcome(
@@ -205,6 +205,11 @@ def _run(
 
 def _output(folder: Path, arm: Arm, seed: int) -> Path:
     return folder / f"{arm.name}-seed{seed}"
+
+
+def beside(output: Path, ending: str) -> Path:
+    """Returns the file beside a training's folder; names of arms may have dots."""
+    return output.with_name(output.name + ending)
 
 
 class _Forecast:

@@ -11,8 +11,9 @@ from sllm_data.experiments.figures import TRANSCRIPTION
 from sllm_data.experiments.spoken import Data
 
 LORA_RATE = 2e-3
-FULL_RATE = 7e-4
-"""Learning rate at which the whole LLM moves far enough to forget what it was not trained on."""
+FULL_RATE = 1.5e-3
+"""Learning rate of the whole LLM at which transcripts alone make it forget all else; chosen on
+the validation split among this one and the two below."""
 
 _LORA: Document = {"model": {"llm": {"mode": "lora", "lora": {"rank": 8, "alpha": 16}}}}
 _FULL: Document = {"model": {"llm": {"mode": "full"}}}
@@ -53,14 +54,14 @@ def _core() -> tuple[Arm, ...]:
     answers = "the backbone's answers, all tasks"
     return (
         Arm(
-            name="transcripts-full",
+            name="transcripts-full-1.5e-3",
             means=f"{transcripts}, all of the LLM trained",
             tasks=(TRANSCRIPTION,),
             llm_rate=FULL_RATE,
             train=_FULL,
         ),
         Arm(
-            name="self-powered-full",
+            name="self-powered-full-1.5e-3",
             means=f"{answers}, all of the LLM trained",
             llm_rate=FULL_RATE,
             train=_FULL,
@@ -89,9 +90,9 @@ def _grid() -> tuple[Arm, ...]:
         "twins": ("the backbone's answers, half of them read instead of heard", (), _READ),
     }
     llms: Mapping[str, tuple[str, float, Document]] = {
-        "full": ("all of the LLM trained", FULL_RATE, _FULL),
-        "full-slow": ("all of the LLM trained at 3e-4", 3e-4, _FULL),
-        "full-fast": ("all of the LLM trained at 1.5e-3", 1.5e-3, _FULL),
+        "full-1.5e-3": ("all of the LLM trained", FULL_RATE, _FULL),
+        "full-7e-4": ("all of the LLM trained, less far", 7e-4, _FULL),
+        "full-3e-4": ("all of the LLM trained, still less far", 3e-4, _FULL),
         "lora": ("LoRA", LORA_RATE, _LORA),
         "frozen": ("the LLM frozen", 0.0, _FROZEN),
     }
@@ -235,6 +236,7 @@ STUDIES: Mapping[str, StudyPlan] = {
         asks="Does training on transcripts take attention from the instruction, and do answers "
         "of the backbone give it back (the same paper, figures 3, 5 and 6)?",
         core=_core(),
+        more=_grid(),
         shows=("anchor_speech", "exact_speech", *_INSIDE),
         draws=("instruction_speech", "instruction_text", "instruction_backbone"),
         looked=8,

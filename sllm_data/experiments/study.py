@@ -15,7 +15,7 @@ from sllm_data.evaluation.bootstrap import Estimate
 from sllm_data.evaluation.page import picture, table
 from sllm_data.evaluation.plots import bars
 from sllm_data.evaluation.report import shown
-from sllm_data.experiments.arms import Arm, Outcome, Scale, run_arms
+from sllm_data.experiments.arms import Arm, Outcome, Scale, beside, run_arms
 from sllm_data.experiments.figures import FIGURES, over_seeds
 from sllm_data.experiments.spoken import WHOLE, Data, make_dataset
 from sllm_data.experiments.studies import STUDIES, StudyPlan
@@ -195,7 +195,7 @@ def _page(study: Study, drawn: bytes | None, at: Path) -> str:
         links = "".join(
             f' <a href="{html.escape(os.path.relpath(page, at))}">answers</a>' for page in pages
         )
-        configured = html.escape(each.folder.with_suffix(".yaml").read_text("utf-8"))
+        configured = html.escape(beside(each.folder, ".yaml").read_text("utf-8"))
         content.append(
             f"<h3>{html.escape(each.arm.name)}, seed {each.seed}</h3>"
             f"<p>{html.escape(each.arm.means)}; loss {each.report['loss']:.3f} at the end; "

@@ -10,7 +10,15 @@ import pytest
 
 from sllm_data.errors import ConfigError, TrainingError
 from sllm_data.evaluation.predictions import Prediction
-from sllm_data.experiments.arms import Arm, Outcome, Scale, _Forecast, run_arms, train_document
+from sllm_data.experiments.arms import (
+    Arm,
+    Outcome,
+    Scale,
+    _Forecast,
+    beside,
+    run_arms,
+    train_document,
+)
 from sllm_data.experiments.figures import FIGURES, figures_of, over_seeds
 from sllm_data.experiments.spoken import WHOLE
 from sllm_data.experiments.studies import STUDIES
@@ -100,16 +108,16 @@ def test_figures_from_inside_are_of_the_last_layers(tmp_path):
 
 def test_several_seeds_give_a_mean_and_a_spread(tmp_path):
     found = over_seeds([outcome(1, 4, tmp_path), outcome(2, 6, tmp_path)])
-    exact = found["transcripts-full"]["exact_speech"]
+    exact = found["transcripts-full-1.5e-3"]["exact_speech"]
     assert (exact.value, exact.low, exact.high) == pytest.approx((0.6, 0.5, 0.7))
-    assert found["transcripts-full"]["held_out_instruction"].value is None
+    assert found["transcripts-full-1.5e-3"]["held_out_instruction"].value is None
 
 
 def test_the_page_shows_figures_and_configurations_and_escapes_them(tmp_path):
-    folder = tmp_path / "arms" / "a-seed1"
+    folder = tmp_path / "arms" / "a-1.5-seed1"
     (folder / "evaluation-test-1").mkdir(parents=True)
     (folder / "evaluation-test-1/index.html").touch()
-    folder.with_suffix(".yaml").write_text("seed: <b>1</b>\n")
+    beside(folder, ".yaml").write_text("seed: <b>1</b>\n")
     one = replace(outcome(1, 4, tmp_path), folder=folder, report={"loss": 0.5})
     study = Study(
         name="anchor-bias",
@@ -122,7 +130,7 @@ def test_the_page_shows_figures_and_configurations_and_escapes_them(tmp_path):
     write_study(study, tmp_path)
     page = (tmp_path / "anchor-bias/index.html").read_text()
     assert "seed: &lt;b&gt;1&lt;/b&gt;" in page
-    assert 'href="../arms/a-seed1/evaluation-test-1/index.html"' in page
+    assert 'href="../arms/a-1.5-seed1/evaluation-test-1/index.html"' in page
     assert page.count("data:image/png;base64,") == 1
     assert (
         json.loads((tmp_path / "anchor-bias/study.json").read_text())["trainings"][0]["seed"] == 1
@@ -178,13 +186,11 @@ def test_how_long_it_will_take_is_said_once_from_steps_that_know_their_clips(tmp
 
 
 def test_an_arm_that_is_not_known_is_one_sentence(tmp_path):
-    with pytest.raises(
-        ConfigError, match="got 'transcript-full'; did you mean 'transcripts-full'"
-    ):
+    with pytest.raises(ConfigError, match="did you mean 'transcripts-full-1"):
         run_study(
             "anchor-bias",
             tmp_path,
-            arms=["transcript-full"],
+            arms=["transcript-full-1.5e-3"],
             hours=0.1,
             scale=SCALE,
             seeds=[1],
@@ -225,7 +231,7 @@ def test_the_command_makes_a_page_of_a_study_and_goes_on_with_it(tmp_path):
         assert ended.returncode == 0, ended.stderr
         return ended
 
-    arms = ["transcripts-full", "self-powered-lora"]
+    arms = ["transcripts-full-1.5e-3", "self-powered-lora"]
     first = run("anchor-bias", ",".join(arms))
     assert first.stdout.count("self-powered-lora") == 1
     study = json.loads((tmp_path / "study/anchor-bias/study.json").read_text())
