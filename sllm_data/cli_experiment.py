@@ -30,7 +30,7 @@ def experiment(  # noqa: PLR0913 - options of a command
     ] = "core",
     seeds: Annotated[int, typer.Option(min=1, help="trainings of each arm")] = 1,
     hours: Annotated[float, typer.Option(help="of speech")] = 2.0,
-    steps: Annotated[int, typer.Option(min=4, help="of each training")] = 800,
+    steps: Annotated[int, typer.Option(min=4, help="of each training")] = 700,
     budget: Annotated[int, typer.Option(min=64, help="positions of a pack")] = 1536,
     rows: Annotated[
         int, typer.Option(min=1, help="of each task in each group, that are asked")

@@ -104,7 +104,7 @@ def bars(
     axes.invert_yaxis()
     axes.set_title(title, loc="left", fontsize=10)
     if len(series) > 1:
-        axes.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0.6, 1), ncols=3, frameon=False)
+        figure.legend(fontsize=8, loc="outside lower right", ncols=4, frameon=False)
     return as_png(figure)
 
 

@@ -45,6 +45,20 @@ FIGURES: Mapping[str, str] = {
 }
 """What is compared, and what it means. Voices are those of the training where not said."""
 
+DRAWN: Mapping[str, str] = {
+    "anchor_speech": "copies of the transcript, speech",
+    "transcription": "exact transcripts",
+    "exact_speech": "exact answers, speech",
+    "exact_text": "exact answers, text",
+    "unseen_voices": "exact answers, held-out voices",
+    "held_out_task": "exact answers, held-out tasks",
+    "text_retention": "text skills kept",
+    "instruction_speech": "speech",
+    "instruction_text": "text",
+    "instruction_backbone": "backbone on text",
+}
+"""Names in pictures."""
+
 _SCORING = EvaluationConfig()
 _LAST_LAYERS = 2
 _CHANGES = ("other instruction", "no instruction", "silence", "other speech")

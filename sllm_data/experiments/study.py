@@ -16,7 +16,7 @@ from sllm_data.evaluation.page import picture, table
 from sllm_data.evaluation.plots import bars
 from sllm_data.evaluation.report import shown
 from sllm_data.experiments.arms import Arm, Outcome, Scale, beside, run_arms
-from sllm_data.experiments.figures import FIGURES, over_seeds
+from sllm_data.experiments.figures import DRAWN, FIGURES, over_seeds
 from sllm_data.experiments.spoken import WHOLE, Data, make_dataset
 from sllm_data.experiments.studies import STUDIES, StudyPlan
 from sllm_data.files import atomic_path, output_lock, write_text
@@ -165,7 +165,7 @@ def write_study(study: Study, folder: Path) -> None:
     drawn = bars(
         plan.title,
         list(study.figures),
-        {name: [figures[name] for figures in study.figures.values()] for name in plan.draws},
+        {DRAWN[name]: [each[name] for each in study.figures.values()] for name in plan.draws},
     )
     if drawn is not None:
         with atomic_path(at / "figures.png") as temporary:
