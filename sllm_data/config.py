@@ -10,9 +10,9 @@ additive      may grow by an extension: corpora, tasks
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from pydantic import (
     BaseModel,
@@ -29,6 +29,7 @@ from sllm_data.corpora.config import Bounds, CorpusConfig, HuggingFaceConfig, Ma
 from sllm_data.documents import (
     Document,
     apply_override,
+    merged,
     read_document,
     sentence_of,
 )
@@ -189,7 +190,7 @@ def resolve(document: Document, *, where: str) -> RunConfig:
         ConfigError: A key is unknown, or a value is out of its range.
     """
     name = str(document.get("recipe", "self_powered"))
-    return _checked(_merge(read_document(_recipe_path(name)), document), where)
+    return _checked(merged(read_document(_recipe_path(name)), document, replaced=_REPLACED), where)
 
 
 def stored_config(document: Document, overrides: Sequence[str] = (), *, where: str) -> RunConfig:
@@ -232,15 +233,6 @@ def _recipe_path(name: str) -> Path:
             f"got {name!r}"
         )
     return shipped_folder("recipes") / f"{name}.yaml"
-
-
-def _merge(base: Document, over: Mapping[str, Any]) -> Document:
-    merged = dict(base)
-    for key, value in over.items():
-        old = merged.get(key)
-        both = isinstance(old, dict) and isinstance(value, dict) and key not in _REPLACED
-        merged[key] = _merge(old, value) if both and old is not None else value
-    return merged
 
 
 def resolved_document(config: RunConfig) -> Document:

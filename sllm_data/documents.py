@@ -35,6 +35,24 @@ def read_document(path: Path) -> Document:
     return document
 
 
+def merged(base: Document, over: Mapping[str, Any], *, replaced: Collection[str] = ()) -> Document:
+    """Returns a document over another one, a mapping over a mapping key by key.
+
+    Args:
+        base: What lies below.
+        over: What wins.
+        replaced: Keys whose mappings replace what is below instead.
+    """
+    found = dict(base)
+    for key, value in over.items():
+        old = found.get(key)
+        if isinstance(old, dict) and isinstance(value, dict) and key not in replaced:
+            found[key] = merged(old, value, replaced=replaced)
+        else:
+            found[key] = value
+    return found
+
+
 def apply_override(document: Document, override: str) -> None:
     """Puts a value of `--set a.b=value` into a document.
 

@@ -16,14 +16,13 @@ from typing import Any
 
 import yaml
 
+from sllm_data.documents import Document, merged
 from sllm_data.errors import TrainingError
 from sllm_data.evaluation.predictions import Prediction, read_predictions
 from sllm_data.experiments.spoken import WHOLE, Data
 from sllm_data.files import write_text
 from sllm_data.shards import read_part
 from sllm_data.testbed.assets import shipped
-
-Document = dict[str, Any]  # Any: YAML and JSON
 
 _LAST_LINES = 3
 _LOOK_S = 10.0
@@ -153,18 +152,7 @@ def train_document(arm: Arm, seed: int, dataset: Path, output: Path, scale: Scal
         "checkpoints": {"every_steps": max(1, scale.steps // 4)},
         "logging": {"boards": []},
     }
-    return _laid_over(document, arm.train)
-
-
-def _laid_over(below: Document, above: Document) -> Document:
-    found = dict(below)
-    for key, value in above.items():
-        inner = found.get(key)
-        if isinstance(inner, dict) and isinstance(value, dict):
-            found[key] = _laid_over(inner, value)
-        else:
-            found[key] = value
-    return found
+    return merged(document, arm.train)
 
 
 def _run(

@@ -6,7 +6,8 @@ All arms hear the same audio for the same number of steps; what differs is what 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from sllm_data.experiments.arms import Arm, Document
+from sllm_data.documents import Document, merged
+from sllm_data.experiments.arms import Arm
 from sllm_data.experiments.figures import TRANSCRIPTION
 from sllm_data.experiments.spoken import Data
 
@@ -39,50 +40,9 @@ class StudyPlan:
     looked: int = 0
     """Rows of each task on which each model is looked into."""
 
-    def arm_names(self) -> list[str]:
-        """Returns the names of all arms."""
-        return [arm.name for arm in (*self.core, *self.more)]
 
-
-def _both(first: Document, second: Document) -> Document:
-    """Returns two documents as one; of what both have, `data` or `model`, all keys."""
-    return {key: {**first.get(key, {}), **second.get(key, {})} for key in {**first, **second}}
-
-
-def _core() -> tuple[Arm, ...]:
-    transcripts = "transcripts only"
-    answers = "the backbone's answers, all tasks"
-    return (
-        Arm(
-            name="transcripts-full-1.5e-3",
-            means=f"{transcripts}, all of the LLM trained",
-            tasks=(TRANSCRIPTION,),
-            llm_rate=FULL_RATE,
-            train=_FULL,
-        ),
-        Arm(
-            name="self-powered-full-1.5e-3",
-            means=f"{answers}, all of the LLM trained",
-            llm_rate=FULL_RATE,
-            train=_FULL,
-        ),
-        Arm(
-            name="transcripts-lora",
-            means=f"{transcripts}, LoRA",
-            tasks=(TRANSCRIPTION,),
-            llm_rate=LORA_RATE,
-            train=_LORA,
-        ),
-        Arm(
-            name="self-powered-lora",
-            means=f"{answers}, LoRA",
-            llm_rate=LORA_RATE,
-            train=_LORA,
-        ),
-    )
-
-
-def _grid() -> tuple[Arm, ...]:
+def _grid() -> dict[str, Arm]:
+    """Returns by name what is answered times how far the LLM may move."""
     data: Mapping[str, tuple[str, tuple[str, ...], Document]] = {
         "transcripts": ("transcripts only", (TRANSCRIPTION,), {}),
         "self-powered": ("the backbone's answers, all tasks", (), {}),
@@ -96,27 +56,33 @@ def _grid() -> tuple[Arm, ...]:
         "lora": ("LoRA", LORA_RATE, _LORA),
         "frozen": ("the LLM frozen", 0.0, _FROZEN),
     }
-    known = {arm.name for arm in _core()}
-    return tuple(
+    arms = [
         Arm(
             name=f"{name}-{how}",
             means=f"{means}, {llm_means}",
             tasks=tasks,
             llm_rate=rate,
-            train=_both(over, llm_over),
+            train=merged(over, llm_over),
         )
         for name, (means, tasks, over) in data.items()
         for how, (llm_means, rate, llm_over) in llms.items()
-        if f"{name}-{how}" not in known
-    )
+    ]
+    return {arm.name: arm for arm in arms}
 
 
-_ORDER = (
-    TRANSCRIPTION,
-    *("sentiment", "translation", "keywords", "continuation", "where"),
-    *("summary", "topic", "politeness", "when", "verification", "repetition"),
+_GRID = _grid()
+_CORE = tuple(
+    _GRID[f"{data}-{llm}"]
+    for llm in ("full-1.5e-3", "lora")
+    for data in ("transcripts", "self-powered")
 )
-"""Tasks in the order in which `diversity` adds them: unlike ones first."""
+_OTHERS = tuple(arm for arm in _GRID.values() if arm not in _CORE)
+_SELF_POWERED = _GRID["self-powered-lora"]
+"""What studies compare with that change one thing of it."""
+
+
+_ORDER = (TRANSCRIPTION, "sentiment", "translation", "keywords", "continuation", "where")
+"""Tasks as `diversity` adds them: unlike ones first."""
 
 
 def _diversity() -> tuple[Arm, ...]:
@@ -128,7 +94,7 @@ def _diversity() -> tuple[Arm, ...]:
             llm_rate=LORA_RATE,
             train=_LORA,
         )
-        for number in (1, 2, 3, 4, 5, 6)
+        for number in range(1, len(_ORDER) + 1)
     )
 
 
@@ -168,26 +134,25 @@ def _connectors() -> tuple[Arm, ...]:
             name=name,
             means=f"{means}; LoRA",
             llm_rate=LORA_RATE,
-            train=_both(_LORA, {"model": {"connector": over}}),
+            train=merged(_LORA, {"model": {"connector": over}}),
         )
         for name, (means, over) in connectors.items()
     )
 
 
 def _interleaving() -> tuple[Arm, ...]:
-    whole = next(arm for arm in _core() if arm.name == "self-powered-lora")
     cuts = [
         *(Data(heard_share=share) for share in (0.3, 0.5, 0.7)),
         *(Data(heard_share=0.5, policy=policy) for policy in ("word", "poisson", "alternate")),
     ]
     return (
-        whole,
+        _SELF_POWERED,
         *(
             replace(
-                whole,
+                _SELF_POWERED,
                 name=f"interleaved-{data.policy}-{data.heard_share:g}",
-                means=f"{whole.means}; half of the rows heard in part, {data.heard_share:.0%} of "
-                f"their words, cut by {data.policy}",
+                means=f"{_SELF_POWERED.means}; half of the rows heard in part, "
+                f"{data.heard_share:.0%} of their words, cut by {data.policy}",
                 data=data,
             )
             for data in cuts
@@ -196,18 +161,17 @@ def _interleaving() -> tuple[Arm, ...]:
 
 
 def _data_size() -> tuple[Arm, ...]:
-    whole = next(arm for arm in _core() if arm.name == "self-powered-lora")
     return (
         *(
             replace(
-                whole,
+                _SELF_POWERED,
                 name=f"data-{share:g}",
-                means=f"{whole.means}; {share:.1%} of the hours",
+                means=f"{_SELF_POWERED.means}; {share:.1%} of the hours",
                 data=Data(hours_share=share),
             )
             for share in (0.0625, 0.125, 0.25, 0.5)
         ),
-        whole,
+        _SELF_POWERED,
     )
 
 
@@ -226,8 +190,8 @@ STUDIES: Mapping[str, StudyPlan] = {
         title="Anchor bias",
         asks="Does a model that is trained on transcripts alone transcribe whatever it is asked, "
         "and do answers of its backbone cure that (Self-Powered LSM, arXiv 2410.03798)?",
-        core=_core(),
-        more=_grid(),
+        core=_CORE,
+        more=_OTHERS,
         shows=("anchor_speech", "anchor_text", "transcription", *_ANSWERS),
         draws=("anchor_speech", "exact_speech", "exact_text"),
     ),
@@ -235,8 +199,8 @@ STUDIES: Mapping[str, StudyPlan] = {
         title="Attention",
         asks="Does training on transcripts take attention from the instruction, and do answers "
         "of the backbone give it back (the same paper, figures 3, 5 and 6)?",
-        core=_core(),
-        more=_grid(),
+        core=_CORE,
+        more=_OTHERS,
         shows=("anchor_speech", "exact_speech", *_INSIDE),
         draws=("instruction_speech", "instruction_text", "instruction_backbone"),
         looked=8,
