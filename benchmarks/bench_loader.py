@@ -39,9 +39,9 @@ from sllm_data.audio.decode import decode
 from sllm_data.audio.features import hear, log_mel
 from sllm_data.chat import ChatRenderer
 from sllm_data.shards import TABLES, part_name, write_part
+from sllm_data.shards.pages import StoredClips
 from sllm_data.trainer.data.config import DataConfig, DatasetEntry
 from sllm_data.trainer.data.loader import open_packs
-from sllm_data.trainer.data.pages import Clips
 from sllm_data.trainer.data.planning import Plan, Planner
 from sllm_data.trainer.geometry import AudioGeometry
 from sllm_data.units import Hertz
@@ -137,7 +137,7 @@ def _ways(folder: Path, clips: Contents) -> tuple[Callable[[], int], dict[str, R
 
     def of_plan() -> Iterator[bytes]:
         plan = Plan(config=config, renderer=renderer, geometry=GEOMETRY, seed=1, epochs=1)
-        bytes_of = Clips(root).bytes_of
+        bytes_of = StoredClips(root).bytes_of
         for step in Planner(plan).rounds():
             for planned in step.packs[0]:
                 for stretch in planned.encoded.stretches:

@@ -2,31 +2,46 @@
 
 Tasks pass paths and reports, never rows. A step that is done returns at once, so a retry or
 a second run goes on where the first one stopped; `sllm-data run` does the same without
-Prefect.
+Prefect. With `extend` a finished dataset takes what its corpora list now, which is what a
+deployment that runs every night does.
 
     python -m flows.build_corpus run.yaml
-    python -m flows.build_corpus run.yaml --set runner.workers=4
+    python -m flows.build_corpus run.yaml --set runner.workers=4 --extend
 """
 
 import sys
 from contextlib import closing
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run, task_run
 from prefect.states import Completed, Failed
+from prefect.tasks import exponential_backoff
 
+from flows.hooks import stop_engine
+from flows.lease import held, wait_for_others
+from flows.telling import show_dataset, showing_parts, tell
 from sllm_data.config import RunConfig, load_config
 from sllm_data.errors import EngineError, RejectedError, SllmDataError
 from sllm_data.reporting import as_text, collect_stats
-from sllm_data.steps import Engines, Progress, StepReport, run_step, step_names
+from sllm_data.runners import cluster_kept
+from sllm_data.steps import (
+    Engines,
+    Progress,
+    StepReport,
+    check_budget,
+    run_step,
+    step_names,
+)
 
-_RETRIES = 2
-_RETRY_DELAY_S = 10
+_RETRIES = 3
+_FIRST_DELAY_S = 10
+_JITTER = 0.3
 
 
 def _task_name() -> str:
@@ -49,7 +64,8 @@ def _is_worth_a_retry(_task: object, _run: object, state: State) -> bool:
 @task(
     task_run_name=_task_name,
     retries=_RETRIES,
-    retry_delay_seconds=_RETRY_DELAY_S,
+    retry_delay_seconds=exponential_backoff(_FIRST_DELAY_S),
+    retry_jitter_factor=_JITTER,
     retry_condition_fn=_is_worth_a_retry,
     cache_policy=NO_CACHE,
 )
@@ -62,7 +78,8 @@ def run_one_step(
     an engine may come back, so only its failures are retried.
     """
     try:
-        report = run_step(config, name, Progress(None), engines=engines, extend=extend)
+        with showing_parts(config.output, name):
+            report = run_step(config, name, Progress(None), engines=engines, extend=extend)
     except SllmDataError as error:
         return Failed(message=str(error), data=error)
     get_run_logger().info(
@@ -73,36 +90,97 @@ def run_one_step(
         report.parts_done,
         report.parts_kept,
     )
+    if not report.was_done:
+        tell("step.finished", config.output, asdict(report))
     shown = "Already done" if report.was_done else "Completed"
     return Completed(name=shown, message=f"{report.rows:,} rows", data=report)
 
 
-@flow(name="build-corpus", flow_run_name=_flow_name, validate_parameters=True)
+@task(name="budget", cache_policy=NO_CACHE)
+def keep_budget(config: RunConfig, *, extend: bool) -> State[SllmDataError] | None:
+    """Fails where the run is forecast to take more than its budget."""
+    try:
+        check_budget(config, Progress(None), extend=extend)
+    except SllmDataError as error:
+        return Failed(message=str(error), data=error)
+    return None
+
+
+@flow(
+    name="build-corpus",
+    flow_run_name=_flow_name,
+    validate_parameters=True,
+    on_cancellation=[stop_engine],
+    on_crashed=[stop_engine],
+)
 def build_corpus(
-    config_path: Path, overrides: list[str] | None = None, *, extend: bool = False
+    config_path: Path,
+    overrides: list[str] | None = None,
+    *,
+    extend: bool = False,
+    until_engine: bool = False,
+    report: bool = False,
+    patience_s: float = 0.0,
 ) -> Path:
     """Builds or finishes the dataset of a run.yaml, and publishes its figures.
 
     Args:
         config_path: The run.yaml.
         overrides: name=value over the file.
-        extend: Whether a finished dataset may be added to.
+        extend: Whether a finished dataset may be added to, also by what its corpora list now.
+        until_engine: Whether to end before the first step that asks the engine.
+        report: Whether to write reports/report.html.
+        patience_s: How long to wait for another flow run that writes there, such as `prepare`.
 
     Returns:
         The dataset's folder.
     """
-    config = load_config(config_path, overrides or ())
-    with closing(Engines()) as engines:
+    try:
+        config = load_config(config_path, overrides or ())
+    except SllmDataError as error:
+        return Failed(message=str(error), data=error)  # type: ignore[return-value] # as below
+    if config.budget.is_limited:
+        kept = keep_budget(config, extend=extend, return_state=True)
+        if kept.is_failed():
+            return kept  # type: ignore[return-value] # Prefect fails the flow with it
+    try:
+        wait_for_others(config.output, _run_id(), patience_s, get_run_logger().info)
+        with held(config.output, run_id=_run_id(), run_name=flow_run.name) as dead:
+            if dead is not None:
+                get_run_logger().warning("%s is dead and has left its lease; going on", dead)
+            made = _build(config, extend=extend, until_engine=until_engine, page=report)
+    except SllmDataError as error:
+        made = Failed(message=str(error), data=error)
+    return made  # type: ignore[return-value] # Prefect ends the flow with it
+
+
+def _build(
+    config: RunConfig, *, extend: bool, until_engine: bool, page: bool
+) -> State[Any]:  # Any: of the failed step, or of the whole
+    reports: list[StepReport] = []
+    with cluster_kept(), closing(Engines()) as engines:
         for name in step_names(config):
+            if until_engine and name.startswith("generate."):
+                return Completed(message=f"{name} is next", data=config.output)
             state = run_one_step(config, name, engines, extend=extend, return_state=True)
             if state.is_failed():
-                return state  # type: ignore[return-value] # Prefect fails the flow with it
-    create_markdown_artifact(
-        key="dataset-stats",
-        markdown=f"# {config.output}\n\n{as_text(collect_stats(config.output))}",
-        description=f"Rows, hours, tokens and rejections of {config.output}",
-    )
-    return config.output
+                return state
+            report = state.result()
+            assert isinstance(report, StepReport)  # noqa: S101 - for the type: it has not failed
+            reports.append(report)
+    is_new = not all(report.was_done for report in reports)
+    if is_new:
+        tell("dataset.finished", config.output, {"rows": reports[-1].rows})
+    show_dataset(config.output, reports, page=page)
+    if is_new:
+        return Completed(message=f"{reports[-1].rows:,} samples", data=config.output)
+    said = f"{config.output}: nothing is new, every step was done before"
+    return Completed(name="Nothing new", message=said, data=config.output)
+
+
+def _run_id() -> str:
+    found: str = flow_run.id
+    return found
 
 
 def main(arguments: list[str]) -> int:

@@ -19,7 +19,20 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sllm_data import __version__, cli_evaluate, cli_experiment, cli_learn, cli_testbed, cli_trust
+from sllm_data import (
+    __version__,
+    cli_benchmark,
+    cli_evaluate,
+    cli_experiment,
+    cli_export,
+    cli_forecast,
+    cli_learn,
+    cli_publish,
+    cli_report,
+    cli_testbed,
+    cli_trust,
+)
+from sllm_data.cli_places import dataset_place
 from sllm_data.cli_stop import stopping_at_sigterm
 from sllm_data.config import document_schema, load_config
 from sllm_data.doctor import Check, examine
@@ -43,11 +56,16 @@ app = typer.Typer(
 pools_app = typer.Typer(help="Instruction pools: list, show, check.", no_args_is_help=True)
 app.add_typer(pools_app, name="pools")
 app.add_typer(cli_testbed.app, name="testbed")
+app.add_typer(cli_benchmark.app, name="benchmark")
 app.command()(cli_trust.validate)
 app.command()(cli_trust.diff)
 app.command()(cli_trust.replay)
+app.command()(cli_forecast.forecast)
+app.command()(cli_report.report)
 app.command()(cli_learn.train)
 app.command()(cli_learn.infer)
+app.command()(cli_export.export)
+app.command()(cli_publish.publish)
 app.command("export-model")(cli_learn.export_model)
 app.command()(cli_evaluate.evaluate)
 app.command()(cli_experiment.experiment)
@@ -192,7 +210,13 @@ def assemble(config: ConfigFile, overrides: Overrides = None, *, as_json: AsJson
 
 
 @app.command()
-def stats(dataset: Annotated[Path, typer.Argument()], *, as_json: AsJson = False) -> None:
+def stats(
+    dataset: Annotated[
+        Path, typer.Argument(parser=dataset_place, metavar="DATASET", help="a dataset")
+    ],
+    *,
+    as_json: AsJson = False,
+) -> None:
     """Prints hours, rows and tokens by task and language, and rejections by reason."""
     found = collect_stats(dataset)
     if as_json:
@@ -203,7 +227,12 @@ def stats(dataset: Annotated[Path, typer.Argument()], *, as_json: AsJson = False
 
 @app.command()
 def render(
-    dataset: Annotated[Path, typer.Argument(help="a dataset", show_default=False)],
+    dataset: Annotated[
+        Path,
+        typer.Argument(
+            parser=dataset_place, metavar="DATASET", help="a dataset", show_default=False
+        ),
+    ],
     sample_ids: Annotated[
         list[str] | None, typer.Argument(help="samples, or how their ids begin")
     ] = None,
@@ -239,10 +268,13 @@ def doctor(
     output: Annotated[Path, typer.Option(help="where datasets will be written")] = Path(),
     *,
     vllm: Annotated[bool, typer.Option(help="start vLLM with a tiny model")] = True,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="only versions and disk, as a health check does")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Looks at the machine: each part, whether it works, and the one remedy where not."""
-    checks = examine(start_vllm=vllm, output=output)
+    checks = examine(start_vllm=vllm, output=output, quick=quick)
     if as_json:
         _out.print_json(json.dumps([asdict(check) for check in checks]))
     else:

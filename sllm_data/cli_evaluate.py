@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from sllm_data.cli_places import dataset_place
 from sllm_data.errors import ConfigError
 from sllm_data.evaluation.config import load_evaluation_config
 from sllm_data.evaluation.evaluating import Outcome, rescore
@@ -18,13 +19,19 @@ from sllm_data.evaluation.report import as_json as figures_of
 from sllm_data.evaluation.report import as_text
 
 Watch = Callable[[int, int], None]
+RESCORED = "rescored"
 
 
 def evaluate(  # noqa: PLR0913 - options of a command
     model: Annotated[
         Path | None, typer.Argument(help="what `train` wrote", show_default=False)
     ] = None,
-    dataset: Annotated[Path | None, typer.Argument(help="a dataset", show_default=False)] = None,
+    dataset: Annotated[
+        Path | None,
+        typer.Argument(
+            parser=dataset_place, metavar="DATASET", help="a dataset", show_default=False
+        ),
+    ] = None,
     *,
     split: Annotated[
         Literal["train", "validation", "test"], typer.Option(help="rows of this split")
@@ -36,7 +43,11 @@ def evaluate(  # noqa: PLR0913 - options of a command
         str, typer.Option(help="who is asked: speech, text, backbone, cascade; with commas")
     ] = "speech,text",
     output: Annotated[
-        Path | None, typer.Option("--out", help="folder; `evaluation` in MODEL without it")
+        Path | None,
+        typer.Option(
+            "--out",
+            help="folder; without it `evaluation` in MODEL, or `rescored` beside --from",
+        ),
     ] = None,
     source: Annotated[
         Path | None, typer.Option("--from", help="score these predictions, ask nobody")
@@ -70,7 +81,7 @@ def evaluate(  # noqa: PLR0913 - options of a command
     """Asks a trained model on speech and on text, scores what it says, and makes a page of it."""
     config = load_evaluation_config(scoring)
     if source is not None:
-        folder = output or source.parent
+        folder = output or source.parent / RESCORED
         outcome = rescore(source, folder, config=config, dataset=dataset, num_examples=examples)
     else:
         from sllm_data.evaluation.asking import Asking  # noqa: PLC0415 - imports torch

@@ -19,6 +19,7 @@ def experiment(  # noqa: PLR0913 - options of a command
             "interleaving",
             "losses",
             "connectors",
+            "cascade",
             "data-size",
         ],
         typer.Argument(help="which study", show_default=False),

@@ -15,6 +15,7 @@ from rich.console import Console
 from sllm_data.audio.decode import DecodedClip, UndecodableAudioError, decode
 from sllm_data.errors import ConfigError, CorpusError
 from sllm_data.steps import Progress
+from sllm_data.steps.stored import fetch
 
 if TYPE_CHECKING:
     from sllm_data.trainer.report import TrainReport
@@ -33,6 +34,8 @@ def train(
     from sllm_data.trainer.loop import train as train_model  # noqa: PLC0415 - takes seconds
 
     loaded = load_train_config(config, overrides or ())
+    for entry in loaded.data.datasets:
+        fetch(entry.path, _progress())
     report = train_model(loaded, _progress(), say=lambda text: typer.echo(text, err=True))
     if not _is_first():
         return

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
+from sllm_data.lifeline import follow_lifeline
+
 _STATUS = 128 + signal.SIGTERM
 """The exit status of an unwinding that SIGTERM began; the process then ends by the signal."""
 
@@ -30,6 +32,7 @@ def stopping_at_sigterm(work: Callable[[], None]) -> None:
         raise SystemExit(_STATUS)
 
     signal.signal(signal.SIGTERM, stop)
+    follow_lifeline()
     try:
         work()
     except SystemExit as end:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from sllm_data.cli_places import dataset_place
 from sllm_data.records import PASSES, Pass
 from sllm_data.reporting.diff_text import diff_as_text
 from sllm_data.reporting.replay_text import replay_as_text
@@ -21,7 +22,13 @@ from sllm_data.validation.runner import validate as validate_dataset
 
 def validate(  # noqa: PLR0913 - options of a command
     dataset: Annotated[
-        Path, typer.Argument(help="a dataset, or a folder of parts", show_default=False)
+        Path,
+        typer.Argument(
+            parser=dataset_place,
+            metavar="DATASET",
+            help="a dataset, or a folder of parts",
+            show_default=False,
+        ),
     ],
     *,
     level: Annotated[
@@ -46,6 +53,14 @@ def validate(  # noqa: PLR0913 - options of a command
     schema: Annotated[
         Path | None, typer.Option(help="instead of schema.json in the dataset")
     ] = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(
+            parser=dataset_place,
+            metavar="DATASET",
+            help="a benchmark or dataset that train must have nothing of; repeat it",
+        ),
+    ] = None,
     max_findings: Annotated[
         int, typer.Option(min=1, help="findings to list of each rule; all are counted")
     ] = 20,
@@ -60,6 +75,7 @@ def validate(  # noqa: PLR0913 - options of a command
             sample=sample,
             jobs=jobs,
             keep=max_findings,
+            against=tuple(against or ()),
             progress=_progress(),
         ),
     )
@@ -69,8 +85,18 @@ def validate(  # noqa: PLR0913 - options of a command
 
 
 def diff(
-    a: Annotated[Path, typer.Argument(help="a dataset", show_default=False)],
-    b: Annotated[Path, typer.Argument(help="another one", show_default=False)],
+    a: Annotated[
+        Path,
+        typer.Argument(
+            parser=dataset_place, metavar="DATASET", help="a dataset", show_default=False
+        ),
+    ],
+    b: Annotated[
+        Path,
+        typer.Argument(
+            parser=dataset_place, metavar="DATASET", help="another one", show_default=False
+        ),
+    ],
     *,
     examples: Annotated[int, typer.Option(min=0, help="rows to show of each kind")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
@@ -86,7 +112,12 @@ def diff(
 
 
 def replay(
-    dataset: Annotated[Path, typer.Argument(help="a dataset", show_default=False)],
+    dataset: Annotated[
+        Path,
+        typer.Argument(
+            parser=dataset_place, metavar="DATASET", help="a dataset", show_default=False
+        ),
+    ],
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", help="name=value: where things are now; repeat it"),

@@ -25,6 +25,7 @@ from pydantic import (
 
 from sllm_data.alignment.config import AlignmentConfig
 from sllm_data.assembly.config import InterleaveConfig
+from sllm_data.budget import BudgetConfig
 from sllm_data.corpora.config import Bounds, CorpusConfig, HuggingFaceConfig, ManifestConfig
 from sllm_data.documents import (
     Document,
@@ -34,13 +35,16 @@ from sllm_data.documents import (
     sentence_of,
 )
 from sllm_data.errors import ConfigError
-from sllm_data.files import shipped_folder
+from sllm_data.files import sha256_of_text, shipped_folder
 from sllm_data.filtering.config import FilterConfig
 from sllm_data.generation.config import BackboneConfig
 from sllm_data.prompting.config import PromptConfig
 from sllm_data.runners.config import RunnerConfig
 from sllm_data.sampling.config import DrawConfig, FollowupConfig, SplitConfig, TaskConfig
 from sllm_data.sampling.quotas import MAX_TASKS
+from sllm_data.storage.config import StorageConfig
+from sllm_data.storage.places import Place, url_of
+from sllm_data.watch import WatchConfig
 
 _IDENTITY: Document = {"change": "identity"}
 _OPERATIONAL: Document = {"change": "operational"}
@@ -48,6 +52,7 @@ _ADDITIVE: Document = {"change": "additive"}
 _TAGS = frozenset(
     {"librispeech", "common_voice", "huggingface", "manifest", "vllm", "openai", "scripted"}
 )
+_DIGEST = "sha256:"
 _REPLACED = ("templates", "instruction_languages")  # shares: they belong together
 
 
@@ -57,7 +62,10 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     seed: int = Field(ge=0, description="of all chance in the run", json_schema_extra=_IDENTITY)
-    output: Path = Field(description="the dataset's folder", json_schema_extra=_OPERATIONAL)
+    output: Place = Field(
+        description="the dataset's folder, or its URL in object storage",
+        json_schema_extra=_OPERATIONAL,
+    )
     recipe: str = Field(
         "self_powered",
         description="which published system: a name, or the path of a recipe of your own",
@@ -93,7 +101,14 @@ class RunConfig(BaseModel):
     )
     filters: FilterConfig = Field(FilterConfig(), description="verdicts on responses")
     runner: RunnerConfig = Field(RunnerConfig(), description="where steps run")
-    reuse: tuple[Path, ...] = Field(
+    budget: BudgetConfig = Field(
+        BudgetConfig(),
+        description="what a run may cost, forecast before it starts",
+        json_schema_extra=_OPERATIONAL,
+    )
+    storage: StorageConfig = Field(StorageConfig(), description="places that are URLs")
+    watch: WatchConfig = Field(WatchConfig(), description="who is told what a run does")
+    reuse: tuple[Place, ...] = Field(
         (),
         description="older datasets whose responses are taken where the request key is equal",
         json_schema_extra=_OPERATIONAL,
@@ -126,6 +141,16 @@ class RunConfig(BaseModel):
     def recipe_name(self) -> str:
         """The recipe's name, also where it was given as a path."""
         return Path(self.recipe).stem if self.recipe.endswith((".yaml", ".yml")) else self.recipe
+
+    @field_validator("output")
+    @classmethod
+    def _is_no_repository(cls, output: Path) -> Path:
+        if (url_of(output) or "").startswith("hf://"):
+            raise ValueError(
+                "must not be on the hub, where each part would be a commit: make the dataset "
+                "elsewhere, then `sllm-data publish` it"
+            )
+        return output
 
     @field_validator("tasks")
     @classmethod
@@ -238,4 +263,17 @@ def _recipe_path(name: str) -> Path:
 def resolved_document(config: RunConfig) -> Document:
     """Returns the complete configuration as plain values, for run.yaml in the dataset."""
     document: Document = config.model_dump(mode="json")
-    return document
+    return document | {"speaker_salt": shown_salt(config.speaker_salt)}
+
+
+def shown_salt(salt: str) -> str:
+    """Returns what is written of a salt: a digest of one that may be secret.
+
+    Whoever has the salt and a corpus can tell which speaker an id is of.
+
+    >>> shown_salt("sllm-data")
+    'sllm-data'
+    """
+    if salt == RunConfig.model_fields["speaker_salt"].default or salt.startswith(_DIGEST):
+        return salt
+    return _DIGEST + sha256_of_text(f"speaker_salt\0{salt}")

@@ -124,7 +124,10 @@ def sentence_of(
     rule = _PLAIN.get(first["type"], "").format(**first.get("ctx", {})) or (
         first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     )
-    found = "" if isinstance(first["input"], dict) else f", got {_SHORT.repr(first['input'])}"
+    given = first["input"]
+    # what a URL holds beside its place may be a key
+    is_secret = isinstance(given, str) and "://" in given and not {"@", "?"}.isdisjoint(given)
+    found = "" if isinstance(given, dict) or is_secret else f", got {_SHORT.repr(given)}"
     return f"{at}: {rule}{found}{more}"
 
 

@@ -9,7 +9,9 @@
     ├── ShardError                a Parquet part or a manifest is not what its contract says
     ├── TrainingError             a training can't begin, go on, or has come to no number
     ├── OutputError               the output folder can't be used: locked, full, other run
-    └── RejectedError             too many rows were rejected (max_rejected_fraction)
+    ├── StorageError              object storage can't be reached, refuses, or lost something
+    └── RejectedError             too many rows were rejected (max_rejected_fraction), or a
+                                  run would take more than its budget
 
 A single unusable row is no error: it becomes a `records.Rejection`, counted and kept.
 The command line prints the sentence and exits with status 2, without a traceback.
@@ -79,5 +81,9 @@ class OutputError(SllmDataError):
     """The output can't be used: locked by another run, not writable, or full."""
 
 
+class StorageError(SllmDataError):
+    """Object storage can't be reached, does not allow it, or holds something else."""
+
+
 class RejectedError(SllmDataError):
-    """A step rejected a larger share of rows than `max_rejected_fraction` allows."""
+    """More than was allowed: rows a step rejected (`max_rejected_fraction`), or a `budget`."""

@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -52,6 +53,59 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def check_is_free(path: Path) -> None:
+    """Refuses what `new_folder` would refuse, for those that have long work before it.
+
+    Raises:
+        OutputError: `path` is there already and not an empty folder, or can't be looked at.
+    """
+    with writing(path):
+        is_free = not path.exists() or (path.is_dir() and not any(path.iterdir()))
+    if not is_free:
+        raise OutputError(
+            f"{path}: must not exist or be an empty folder, there is something in it; choose "
+            "another one, or remove it"
+        )
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yields a temporary folder that becomes `path` on success and vanishes on failure.
+
+    All files in it are flushed to disk before the rename. What a killed writer left behind under
+    the temporary name is cleared away by the next; two at once are refused.
+
+    Raises:
+        OutputError: `path` is there already and not an empty folder, or it can't be written, or
+            another process is about to.
+    """
+    check_is_free(path)
+    target = Path(os.path.abspath(path))  # noqa: PTH100 - `.` gets a name, a link keeps its own
+    temporary = target.with_name(f".{target.name}{TEMPORARY_SUFFIX}")
+    with output_lock(temporary):
+        folder = temporary / "whole"  # beside the lock, which is nobody's content
+        try:
+            with writing(path):
+                shutil.rmtree(folder, ignore_errors=True)  # of one that was killed
+                folder.mkdir()
+                yield folder
+                _flush(folder)
+                folder.replace(target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _flush(folder: Path) -> None:
+    """Flushes all files and folders below a folder to disk, and itself."""
+    for where, _, names in os.walk(folder):
+        for path in (*(Path(where, name) for name in names), Path(where)):
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Says of a file or folder that could not be written that it could not.
@@ -82,7 +136,7 @@ def remove_temporaries(root: Path) -> None:
             if name.startswith(".") and name.endswith(TEMPORARY_SUFFIX):
                 path = Path(folder, name)
                 with writing(path):
-                    path.unlink()
+                    path.unlink(missing_ok=True)  # of one who writes what needs no lock
 
 
 def exists(path: Path) -> bool:
@@ -140,14 +194,23 @@ def inside(root: Path, relative: str) -> Path | None:
     return path if resolved.is_relative_to(resolved_root) else None
 
 
+class LockedError(OutputError):
+    """Another process holds the lock of a folder."""
+
+
 @contextmanager
-def output_lock(output: Path) -> Iterator[None]:
+def output_lock(output: Path, *, wait: bool = False) -> Iterator[None]:
     """Holds `<output>/.lock` so that two runs never write one folder.
 
     The kernel releases it with the process, so a killed run leaves nothing to clean up.
 
+    Args:
+        output: The folder, made where it is not there.
+        wait: Whether to wait for another process that holds it.
+
     Raises:
-        OutputError: Another process holds it, or the folder can't be written.
+        LockedError: Another process holds it.
+        OutputError: The folder can't be written.
     """
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -159,9 +222,9 @@ def output_lock(output: Path) -> Iterator[None]:
         ) from error
     with handle:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
-            raise OutputError(
+            raise LockedError(
                 f"{output}: another run is writing this folder; wait for it to end or stop "
                 "it, then run the same command again"
             ) from error

@@ -3,6 +3,7 @@
 import atexit
 import os
 import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# tests run side by side, one a core; more threads than cores wait for each other
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 _cache = tempfile.TemporaryDirectory(prefix="sllm-datasets-")
 atexit.register(_cache.cleanup)
 os.environ.setdefault("HF_DATASETS_CACHE", _cache.name)  # read when datasets is imported
@@ -21,7 +24,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile(
-    "ci", derandomize=True, deadline=None, print_blob=True, max_examples=100
+    "ci", derandomize=True, deadline=None, print_blob=True, max_examples=50
 )
 hypothesis.settings.register_profile("explore", deadline=None, max_examples=2_000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
@@ -47,6 +50,23 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
         report.outcome = "failed"
         report.longrepr = f"skipped where nothing may be skipped: {report.longrepr}"
     return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Says at once which test failed: a run that is ended early never comes to its summary."""
+    if report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
+        sys.stderr.write(f"\nFAILED {report.nodeid} ({report.when})\n{report.longreprtext}\n")
+        sys.stderr.flush()
+
+
+@pytest.fixture(scope="session")
+def engine_inside() -> dict[str, str]:
+    """Environment of a program whose vLLM has no processes of its own: it starts in half the time.
+
+    For tests that are about what a run makes; how processes end is tested with them.
+    """
+    return {**os.environ, "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,12 @@ from sllm_data.testbed import write_librispeech
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-PAGES = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    README,
+    ROOT / "CHANGELOG.md",
+    ROOT / "SECURITY.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 
 # cut in two, so that this file does not hold what it looks for
 MACHINE = re.compile("(?<![\\w.~})-])(?:/ho" + "me/|/Us" + "ers/|/ro" + "ot/|/wo" + "rk/)\\w")

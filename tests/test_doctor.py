@@ -259,3 +259,14 @@ def test_a_processor_that_computes_bfloat16_slowly_is_told(tmp_path, flags, stat
 
     gpu.touch()
     assert doctor.check_bfloat16(processors, gpu).status == "ok"
+
+
+def test_a_quick_look_starts_nothing_and_says_what_a_container_may_lack(tmp_path):
+    checks = doctor.examine(output=tmp_path, quick=True)
+    assert [check.name for check in checks] == [
+        "Python",
+        "platform",
+        "packages",
+        "disk",
+        "shared memory",
+    ]

@@ -14,6 +14,7 @@ from sllm_data.errors import OutputError
 from sllm_data.files import (
     atomic_path,
     inside,
+    new_folder,
     output_lock,
     remove_temporaries,
     sha256_of_bytes,
@@ -248,3 +249,39 @@ def test_an_output_that_is_a_file_is_refused(tmp_path):
         output_lock(tmp_path / "file"),
     ):
         pass
+
+
+def test_a_folder_is_whole_or_absent(tmp_path):
+    path = tmp_path / "a/out"
+    with pytest.raises(OutputError, match="No such file"), new_folder(path) as folder:
+        (folder / "none/half").write_text("x")
+    assert _names(path.parent) == []
+    with new_folder(path) as folder:
+        (folder / "inner").mkdir()
+        (folder / "inner/file").write_text("x")
+        assert not path.exists()
+    assert _names(path.parent) == ["out"]
+    assert _names(path) == ["inner"]
+
+
+def test_a_new_folder_takes_an_empty_one_and_refuses_what_holds_something(tmp_path):
+    (tmp_path / "out").mkdir()
+    with new_folder(tmp_path / "out") as folder:
+        (folder / "file").write_text("x")
+    refused = pytest.raises(OutputError, match="must not exist or be an empty folder")
+    for there in (tmp_path / "out", tmp_path / "out/file"):
+        with refused, new_folder(there):
+            pytest.fail("it was begun")
+    assert (tmp_path / "out/file").read_text() == "x"
+
+
+def test_a_new_folder_has_one_writer_and_clears_what_a_killed_one_left(tmp_path):
+    left = tmp_path / ".out.tmp/whole/half"
+    left.parent.mkdir(parents=True)
+    left.write_text("x")
+    with new_folder(tmp_path / "out") as folder:
+        assert _names(folder) == []
+        refused = pytest.raises(OutputError, match="another run is writing this folder")
+        with refused, new_folder(tmp_path / "out"):
+            pytest.fail("there are two")
+    assert _names(tmp_path) == ["out"]

@@ -1,6 +1,7 @@
 """The set-up, as far as it can be tried without installing gigabytes again."""
 
 import importlib.metadata
+import json
 import os
 import re
 import shutil
@@ -132,6 +133,75 @@ def test_another_machine_is_said_in_one_line(checkout):
 def test_an_unknown_accelerator_is_said_in_one_line(checkout):
     line = the_only_line(make(checkout, "setup", "ACCEL=tpu"))
     assert line == "setup: ACCEL must be cpu or gpu, got tpu"
+
+
+FINDING = {"id": "PYSEC-1", "aliases": ["CVE-1"], "fix_versions": ["2"], "description": "bad"}
+
+
+def audited(checkout: Path, script: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Runs .ci/audit on one pin, with a program in the place of pip-audit."""
+    (checkout / "bin").mkdir()
+    (checkout / "bin/python").symlink_to(sys.executable)
+    a_program(checkout / "bin", "pip-audit", script)
+    (checkout / "pins.txt").write_text("left-pad==1\n")
+    return subprocess.run(
+        [checkout / "bin/python", checkout / ".ci/audit", checkout / "pins.txt"],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def answer_of(*vulnerabilities: dict[str, object]) -> str:
+    package = {"name": "left-pad", "version": "1", "vulns": list(vulnerabilities)}
+    return f"echo '{json.dumps({'dependencies': [package]})}'"
+
+
+def test_a_known_vulnerability_fails_and_is_named(checkout):
+    done = audited(checkout, answer_of(FINDING))
+    assert done.returncode == 1
+    assert "left-pad 1: CVE-1, PYSEC-1, mended in 2\n" in done.stdout
+
+
+def test_a_vulnerability_that_is_explained_is_no_failure(checkout):
+    (checkout / ".ci/audit-ignore.txt").write_text("# why\nCVE-1 we never call it\n")
+    done = audited(checkout, answer_of(FINDING))
+    assert done.returncode == 0
+    assert "mended in 2 (accepted)" in done.stdout
+
+
+def test_an_explanation_without_a_reason_is_refused(checkout):
+    (checkout / ".ci/audit-ignore.txt").write_text("CVE-1\n")
+    assert "CVE-1 must be followed by a reason" in audited(checkout, answer_of()).stderr
+
+
+def test_nothing_found_is_no_failure(checkout):
+    done = audited(checkout, answer_of())
+    assert (done.returncode, done.stdout) == (0, "pins.txt: 1 packages looked up, 0 findings\n")
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("echo 'no route' >&2; exit 1", "no route"),
+        ("""echo '{"dependencies": [{"name": "x", "skip_reason": "not found"}]}'""", "knows none"),
+    ],
+)
+def test_a_database_out_of_reach_is_said_and_is_no_failure(checkout, script, reason):
+    done = audited(checkout, script)
+    assert done.returncode == 0
+    assert "passed over, the database is out of reach" in done.stdout
+    assert reason in done.stdout
+
+
+def test_the_real_program_without_a_network_is_out_of_reach(checkout):
+    nowhere = dict.fromkeys(("HTTPS_PROXY", "https_proxy"), "http://127.0.0.1:9")
+    program = Path(sys.executable).with_name("pip-audit")
+    done = audited(checkout, f'exec {program} "$@" --service osv', **nowhere)
+    assert done.returncode == 0
+    assert "passed over, the database is out of reach" in done.stdout
 
 
 def test_help_is_the_default_and_lists_every_target(checkout):

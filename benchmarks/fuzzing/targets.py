@@ -3,6 +3,7 @@
 from fuzzing import (
     alignment_doors,
     audio_doors,
+    benchmark_doors,
     config_doors,
     corpora_doors,
     manifest_doors,
@@ -15,7 +16,7 @@ from fuzzing.trial import Target
 
 _HOMES = (
     *(corpora_doors, manifest_doors, audio_doors, prompt_doors),
-    *(config_doors, stored_doors, server_doors, alignment_doors),
+    *(config_doors, stored_doors, server_doors, alignment_doors, benchmark_doors),
 )
 TARGETS: dict[str, Target] = {target.name: target for home in _HOMES for target in home.TARGETS}
 PLANTED: dict[str, Target] = {target.name: target for target in planted_doors.TARGETS}

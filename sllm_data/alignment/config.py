@@ -1,9 +1,10 @@
 """What run.yaml says about word times: who finds them, and when they are good enough."""
 
-from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from sllm_data.storage.places import Place
 
 _IDENTITY: dict[str, Any] = {"change": "identity"}  # Any: pydantic's own type
 _OPERATIONAL: dict[str, Any] = {"change": "operational"}
@@ -21,7 +22,7 @@ class AlignmentConfig(BaseModel):
         "utterance the first of these that is there and knows its language",
         json_schema_extra=_IDENTITY,
     )
-    files: Path | None = Field(
+    files: Place | None = Field(
         None,
         description="a file with word times, or a folder that is searched for them: "
         "`.alignment.txt` (LibriSpeech's condensed ones), `.TextGrid`, `.ctm`",

@@ -129,9 +129,11 @@ def _loaded(model: str) -> "tuple[PreTrainedModel, Any, Any]":  # Any: transform
 
     try:
         return (
-            AutoModelForCTC.from_pretrained(model).eval(),
-            AutoFeatureExtractor.from_pretrained(model),
-            AutoTokenizer.from_pretrained(model),
+            AutoModelForCTC.from_pretrained(
+                model, use_safetensors=True, trust_remote_code=False
+            ).eval(),
+            AutoFeatureExtractor.from_pretrained(model, trust_remote_code=False),
+            AutoTokenizer.from_pretrained(model, trust_remote_code=False),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(

@@ -139,6 +139,15 @@ class _Bytes(io.BytesIO):
         return super().seek(min(max(0, base[whence] + offset), sys.maxsize))
 
 
+def stream_of(content: bytes) -> AudioStream:
+    """Opens a clip in memory; nothing is decoded before it is read.
+
+    Raises:
+        UndecodableAudioError: Not audio.
+    """
+    return AudioStream(_Bytes(content))
+
+
 def libsndfile_version() -> str:
     """Returns the version of the library that decodes, such as `1.2.2`."""
     return str(sf.__libsndfile_version__)

@@ -55,9 +55,14 @@ class Cut:
     """Whether this is all of the file."""
 
 
-def seeks_exactly(stream: AudioStream) -> bool:
-    """Tells whether a position in this stream is the sample that decoding on would reach."""
-    return stream.container in _COUNTED_CONTAINERS and stream.coding in _COUNTED_CODINGS
+def seeks_exactly(codec: str) -> bool:
+    """Tells whether a position in such a file is the sample that decoding on would reach.
+
+    >>> seeks_exactly("flac/pcm_16"), seeks_exactly("mp3/mpeg_layer_iii")
+    (True, False)
+    """
+    container, _, coding = codec.upper().partition("/")
+    return container in _COUNTED_CONTAINERS and coding in _COUNTED_CODINGS
 
 
 def as_flac(samples: Samples, sampling_rate: int) -> bytes:
@@ -136,7 +141,7 @@ class SegmentReader:
     def _between(self, start: int, stop: int) -> Samples:
         if not self._is_sound:
             self._begin_again()
-        if seeks_exactly(self._stream):
+        if seeks_exactly(self._stream.codec):
             return self._sought(start, stop)
         return self._decoded_on(start, stop)
 

@@ -5,6 +5,7 @@ chat template is used for.
 """
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ _TEMPLATE_FILES = ("config.json", "chat_template*", "additional_chat_templates/*
 _HAS_TOKENIZER = ("tokenizer.json", "*.model", "*.tiktoken", "vocab.*", "tekken.json")
 _WEIGHTS = ("*.safetensors", "*.bin", "*.gguf")
 _END_BYTES = 65_536
+_GENERAL = "TokenizersBackend"
 
 
 def locate(model: str, *, revision: str | None) -> tuple[Path, str]:
@@ -61,10 +63,8 @@ def load_tokenizer(folder: Path, *, model: str) -> Any:  # a transformers class 
             f"{model}: has no tokenizer (no tokenizer.json); put the model's tokenizer files "
             f"into {folder} or choose a complete model"
         )
-    from transformers import AutoTokenizer  # noqa: PLC0415 - its import takes seconds
-
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder))
+        tokenizer = _loader_of(folder).from_pretrained(str(folder), trust_remote_code=False)
     except Exception as error:  # a broken tokenizer.json raises exactly Exception, from Rust
         raise ModelError(
             f"{model}: its tokenizer can't be loaded ({_first_line(error)}); "
@@ -76,6 +76,36 @@ def load_tokenizer(folder: Path, *, model: str) -> Any:  # a transformers class 
             "choose a model that ships a tokenizer.json"
         )
     return tokenizer
+
+
+def _loader_of(folder: Path) -> Any:  # as above
+    """Returns the class that loads a folder's tokenizer.
+
+    AutoTokenizer imports torch and all of generation, for some ten seconds. A tokenizer that
+    transformers 5 saved as its general class needs none of that.
+    """
+    if _is_general(folder):
+        from transformers import TokenizersBackend  # noqa: PLC0415 - its import takes a second
+
+        return TokenizersBackend
+    from transformers import AutoTokenizer  # noqa: PLC0415 - its import takes seconds
+
+    return AutoTokenizer
+
+
+def _is_general(folder: Path) -> bool:
+    config = folder / "tokenizer_config.json"
+    if not (config.is_file() and (folder / "tokenizer.json").is_file()):
+        return False
+    try:
+        found = json.loads(config.read_bytes())
+    except ValueError:  # AutoTokenizer says what is wrong with it
+        return False
+    return (
+        isinstance(found, dict)
+        and found.get("tokenizer_class") == _GENERAL
+        and "auto_map" not in found
+    )
 
 
 def _from_hub(model: str, revision: str | None) -> tuple[Path, str]:

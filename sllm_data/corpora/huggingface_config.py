@@ -18,6 +18,7 @@ from sllm_data.corpora.options import (
     is_plain_name,
 )
 from sllm_data.files import exists
+from sllm_data.storage.places import Place
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9_][\w.-]*)?", re.ASCII)
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9._-]+")
@@ -116,7 +117,7 @@ class HuggingFaceConfig(CorpusOptions):
         description="What `datasets.load_dataset` reads: `huggingface`.",
         json_schema_extra=IDENTITY,
     )
-    path: Path = Field(
+    path: Place = Field(
         description="Folder of the dataset, which may move between runs, or its id on the "
         "Hugging Face Hub, which may not change.",
         json_schema_extra=OPERATIONAL,

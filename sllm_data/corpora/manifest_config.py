@@ -1,6 +1,5 @@
 """The options of kind `manifest`: which lists, where their audio lies, which key is what."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -14,6 +13,7 @@ from sllm_data.corpora.options import (
     Text,
     Texts,
 )
+from sllm_data.storage.places import Place
 
 
 class ManifestColumns(BaseModel):
@@ -81,7 +81,7 @@ class ManifestConfig(CorpusOptions):
         description="One JSON object a line, with NeMo's keys: `manifest`.",
         json_schema_extra=IDENTITY,
     )
-    path: Path = Field(
+    path: Place = Field(
         description="The manifest, or the folder of those in `manifests`; it may move between "
         "runs.",
         json_schema_extra=OPERATIONAL,
@@ -91,7 +91,7 @@ class ManifestConfig(CorpusOptions):
         description="Manifests below the folder `path`, in the order in which they are read.",
         json_schema_extra=IDENTITY,
     )
-    audio_root: Path | None = Field(
+    audio_root: Place | None = Field(
         None,
         description="Folder that paths in the manifest start from and may not leave; by default "
         "the folder of the manifest.",

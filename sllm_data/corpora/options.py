@@ -5,10 +5,11 @@ operational one may (a corpus that moved to another disk is still the same corpu
 """
 
 import re
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from sllm_data.storage.places import Place
 
 IDENTITY: dict[str, Any] = {"change": "identity"}  # Any: pydantic's own type for it
 OPERATIONAL: dict[str, Any] = {"change": "operational"}
@@ -133,7 +134,7 @@ class CorpusOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    path: Path = Field(
+    path: Place = Field(
         description="Folder of the corpus; it may move between runs.",
         json_schema_extra=OPERATIONAL,
     )

@@ -46,8 +46,9 @@ from sllm_data.trainer.data.reading import Row
 from sllm_data.trainer.model.answering import answer
 from sllm_data.trainer.trained import Trained
 
-_TIMED = 8
-"""Rows that are answered at once where it is measured how long that takes."""
+_TIMED = (1, 32)
+"""Rows that are answered at once where it is measured how long that takes: one alone, and as
+many as keep the machine busy; fewer where the first pack has fewer."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,7 +65,8 @@ class Asking:
     max_tokens: int = 256
     """Of an answer."""
     asr: str = SELF
-    """Who writes down what is said, for the side `cascade`: `self`, or a model of transformers."""
+    """Who writes down what is said, for the side `cascade`: `self`, the folder of an encoder of
+    the small world, or a model of transformers."""
     diagnose: int = 0
     """Rows of each task that are looked into; 0: nobody looks."""
     device: str = "auto"
@@ -90,8 +92,10 @@ class Asked(NamedTuple):
     """By sample and side."""
     skipped: list[Skipped]
     """Rows that could not be asked, with the reason."""
-    latency: Latency | None
-    """Where the side `cascade` was asked."""
+    latency: tuple[Latency, ...]
+    """Where the side `cascade` was asked: of one row, and of many at once."""
+    other_templates: tuple[str, ...]
+    """Chat templates by which rows were answered, where it was another one than the model's."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,7 +139,7 @@ def ask(
     rows, skipped = chosen_rows(asking.dataset, split=_split(asking), limit=asking.limit)
     side_by_side = "cascade" in asking.sides
     transcriber = transcriber_of(asking.asr, trained, rows) if side_by_side else None
-    latency = None
+    latency: tuple[Latency, ...] = ()
     predictions: list[Prediction] = []
     total = len(rows) + len(skipped)
     done = 0
@@ -147,9 +151,12 @@ def ask(
         }
         for answers in zip(*found.values(), strict=True):
             predictions += answers
-        if transcriber and latency is None:
-            timed = [(each.row, each.clips) for each in pack[:_TIMED]]
-            latency = measure(trained, timed, transcriber, max_tokens=asking.max_tokens)
+        if transcriber and not latency:
+            timed = [(each.row, each.clips) for each in pack]
+            latency = tuple(
+                measure(trained, timed[:rows], transcriber, max_tokens=asking.max_tokens)
+                for rows in dict.fromkeys(min(rows, len(pack)) for rows in _TIMED)
+            )
         done += len(pack)
         watch(done + len(skipped), total)
     if not predictions:
@@ -157,7 +164,9 @@ def ask(
             f"{asking.dataset}: must hold a row that can be asked, none of {total:,} can; "
             f"the first: {skipped[0].sample_id}: {skipped[0].reason}"
         )
-    return Asked(predictions, skipped, latency)
+    ours = ("", trained.renderer.chat_template_sha256)
+    templates = {row.chat_template_sha256 for row in rows}.difference(ours)
+    return Asked(predictions, skipped, latency, tuple(sorted(templates)))
 
 
 def look_into(

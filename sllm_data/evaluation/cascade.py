@@ -9,15 +9,20 @@ whether words stand between speech and answer.
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from sllm_data.audio.decode import DecodedClip
 from sllm_data.audio.mono import mono
 from sllm_data.errors import ConfigError, ModelError
 from sllm_data.evaluation.probing.rows import is_plain, with_transcript
+from sllm_data.files import is_file
 from sllm_data.records import Message
+from sllm_data.testbed.encoder import ENCODER_RATE_HZ, HEAD, load_encoder
 from sllm_data.trainer.data.conversation import encode_prompt, prompts_batch, question_of
 from sllm_data.trainer.data.reading import Row
 from sllm_data.trainer.model.answering import answer
@@ -31,6 +36,8 @@ SELF = "self"
 _TASK = "transcription"
 _MAX_TOKENS = 256  # of what is written down
 _FULL_SCALE = 2.0**15
+_AT_ONCE = 16  # clips
+_LEAST_SAMPLES, _MOST_SAMPLES = ENCODER_RATE_HZ // 40, ENCODER_RATE_HZ * 30  # that it takes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -197,8 +204,8 @@ class AsrModel:
         loaded: Any = read_model(kind, model, None, dtype=torch.float32, what=what)  # as above
         self._model = loaded.to(device)
         try:
-            self._features = AutoFeatureExtractor.from_pretrained(model)
-            self._tokenizer = AutoTokenizer.from_pretrained(model)
+            self._features = AutoFeatureExtractor.from_pretrained(model, trust_remote_code=False)
+            self._tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelError(f"{model}: must hold {what}: {error}") from error
         self.name = model.rstrip("/").rpartition("/")[2]
@@ -259,6 +266,48 @@ class AsrModel:
         return {"language": name, "task": "transcribe"}
 
 
+class WorldEars:
+    """The encoder of the small spoken world by itself, with the words of its CTC head.
+
+    So it hears what a model hears that was trained on it: what differs is what comes after.
+
+    Args:
+        folder: What `testbed build` wrote, or the shipped one.
+
+    Raises:
+        ModelError: The folder lacks a file, or one is broken.
+    """
+
+    name = "the encoder's own words"
+
+    def __init__(self, folder: Path) -> None:
+        self._encoder = load_encoder(folder)
+
+    def __call__(self, utterances: Sequence[Utterance]) -> list[str]:
+        """See Transcriber."""
+        pieces = [
+            (place, piece) for place, each in enumerate(utterances) for piece in self._cut(each)
+        ]
+        by_length = sorted(range(len(pieces)), key=lambda number: len(pieces[number][1]))
+        texts: dict[int, str] = {}
+        for start in range(0, len(pieces), _AT_ONCE):
+            numbers = by_length[start : start + _AT_ONCE]
+            found = self._encoder.transcribe_all([pieces[number][1] for number in numbers])
+            texts |= dict(zip(numbers, found, strict=True))
+        written: list[list[str]] = [[] for _ in utterances]
+        for number, (place, _) in enumerate(pieces):
+            written[place].append(texts[number])
+        return [" ".join(filter(None, each)) for each in written]
+
+    def _cut(self, utterance: Utterance) -> Iterator[npt.NDArray[np.int16]]:
+        wave = _wave(utterance, ENCODER_RATE_HZ) * _FULL_SCALE
+        samples = np.rint(wave).clip(-_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
+        for start in range(0, len(samples), _MOST_SAMPLES):
+            piece = samples[start : start + _MOST_SAMPLES]
+            if len(piece) >= _LEAST_SAMPLES:
+                yield piece
+
+
 def _wave(utterance: Utterance, rate: Hertz) -> Any:  # Any: float32 (num_samples,)
     stretch = DecodedClip(
         samples=utterance.clip.samples[utterance.start :][: utterance.num_samples],
@@ -269,7 +318,7 @@ def _wave(utterance: Utterance, rate: Hertz) -> Any:  # Any: float32 (num_sample
 
 
 def transcriber_of(asr: str, trained: Trained, rows: Sequence[Row]) -> Transcriber:
-    """Returns who writes down: `self`, or a model of transformers.
+    """Returns who writes down: `self`, an encoder of the small world, or a model of transformers.
 
     Raises:
         ConfigError: The model itself, and no row says how to ask it.
@@ -277,4 +326,6 @@ def transcriber_of(asr: str, trained: Trained, rows: Sequence[Row]) -> Transcrib
     """
     if asr == SELF:
         return OwnEars(trained, rows)
+    if is_file(Path(asr) / HEAD):
+        return WorldEars(Path(asr))
     return AsrModel(asr, device=str(trained.model.device))

@@ -2,6 +2,7 @@
 
     tasks:
       urgency: {metrics: [label_accuracy], main: label_accuracy, labels: [urgent, routine]}
+    limits: {my_summary.en.01: {max_words: 15}}
     anchor: {max_copy_rate: 0.8}
 
 A task that is named there gets what stands there and nothing of its default.
@@ -21,6 +22,7 @@ from pydantic import (
 
 from sllm_data.documents import read_document, sentence_of
 from sllm_data.errors import ConfigError
+from sllm_data.evaluation.limits import LIMITS, Limits
 from sllm_data.filtering.config import FilterConfig
 
 MetricName = Literal[
@@ -147,6 +149,11 @@ class EvaluationConfig(_Model):
     tasks: dict[str, TaskScoring] = Field(
         {}, description="Scoring by task; tasks that are not named keep their default."
     )
+    limits: dict[str, Limits | None] = Field(
+        {},
+        description="Length and form that wordings ask for, by their ids; those of the shipped "
+        "pools are known. Null: nothing.",
+    )
     anchor: AnchorConfig = Field(AnchorConfig(), description="What counts as a copy.")
     checks: Annotated[FilterConfig, BeforeValidator(_over_defaults)] = Field(
         FilterConfig(**_CHECKS),
@@ -157,6 +164,12 @@ class EvaluationConfig(_Model):
     def scoring(self, task: str) -> TaskScoring:
         """Returns how a task is scored."""
         return self.tasks.get(task) or TASKS.get(task, _FREE_TEXT)
+
+    def limits_of(self, instruction_id: str) -> Limits | None:
+        """Returns what a wording asks of length and form; None where it asks nothing."""
+        if instruction_id in self.limits:
+            return self.limits[instruction_id]
+        return LIMITS.get(instruction_id)
 
 
 def load_evaluation_config(path: Path | None) -> EvaluationConfig:

@@ -73,7 +73,8 @@ def evaluate(  # noqa: PLR0913 - options of a command
     where = chosen_device(asking.device)
     dtype = torch.bfloat16 if where == "cuda" else torch.float32
     trained = load_trained(model, device=where, dtype=dtype)
-    predictions, skipped, latency = ask(trained, asking, name=_name(model), watch=watch)
+    asked = ask(trained, asking, name=_name(model), watch=watch)
+    predictions, skipped = asked.predictions, asked.skipped
     diagnostics = None
     if asking.diagnose:
         diagnostics = look_into(trained, asking, skipped, config.bootstrap)
@@ -83,6 +84,7 @@ def evaluate(  # noqa: PLR0913 - options of a command
         "dataset": _name(asking.dataset),
         "split": asking.split,
         "rows left out": _listed(skipped),
+        "chat template": _compared(asked.other_templates),
         "computed": f"{where}, {str(dtype).removeprefix('torch.')}, greedy",
     }
     evaluated = Evaluated(
@@ -92,7 +94,7 @@ def evaluate(  # noqa: PLR0913 - options of a command
         facts=facts,
         dataset=asking.dataset,
         diagnostics=diagnostics,
-        latency=latency,
+        latency=asked.latency,
         retention=retention(trained, texts, config.bootstrap) if texts else None,
     )
     files = write_evaluation(evaluated, output, num_examples=num_examples)
@@ -138,6 +140,13 @@ def rescore(
 
 def _name(folder: Path) -> str:
     return folder.resolve().name
+
+
+def _compared(others: Sequence[str]) -> str:
+    if not others:
+        return "that of the rows"
+    found = ", ".join(other[:12] for other in others)
+    return f"another than that by which rows were answered: {found}"
 
 
 def _listed(skipped: list[Skipped]) -> str:

@@ -36,8 +36,13 @@ def keywords_in(text: str) -> frozenset[str]:
     >>> sorted(keywords_in("1. The Ferry\n2. fog, fog"))
     ['fog', 'the ferry']
     """
+    return frozenset(items_in(text))
+
+
+def items_in(text: str) -> list[str]:
+    """Returns the items of a list in order, each folded, also those that stand there twice."""
     items = (" ".join(words(_NUMBER.sub("", item))) for item in _BORDER.split(text))
-    return frozenset(filter(None, items))
+    return [item for item in items if item]
 
 
 def f1(found: frozenset[str], wanted: frozenset[str]) -> float:

@@ -130,15 +130,17 @@ def _cascade(
     answer(model, prompts_batch(prompts).to(model.device), max_tokens=length, stop_ids=())
 
 
-def latency_plot(found: Latency) -> bytes:
-    """Draws both curves over the length of an answer."""
-    figure, (axes,) = new_figure(height=3.0, width=5.0)
-    for name in ("speech", "cascade"):
-        axes.plot(found.lengths, getattr(found, name), marker=".", label=name)
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(found.lengths, [str(length) for length in found.lengths], fontsize=8)
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel("tokens of an answer", fontsize=8)
-    axes.set_title(f"seconds for {found.rows} answers at once", loc="left", fontsize=10)
-    axes.legend(fontsize=8, frameon=False)
+def latency_plot(found: Sequence[Latency]) -> bytes:
+    """Draws both curves over the length of an answer, for each number of rows at once."""
+    figure, axes = new_figure(height=3.0, width=4.5 * len(found), columns=len(found))
+    for plot, each in zip(axes, found, strict=True):
+        for name in ("speech", "cascade"):
+            plot.plot(each.lengths, getattr(each, name), marker=".", label=name)
+        plot.set_xscale("log", base=2)
+        plot.set_xticks(each.lengths, [str(length) for length in each.lengths], fontsize=8)
+        plot.set_ylim(bottom=0)
+        plot.set_xlabel("tokens of an answer", fontsize=8)
+        at_once = "one answer" if each.rows == 1 else f"{each.rows} answers at once"
+        plot.set_title(f"seconds for {at_once}", loc="left", fontsize=10)
+        plot.legend(fontsize=8, frameon=False)
     return as_png(figure)

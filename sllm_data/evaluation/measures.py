@@ -12,6 +12,7 @@ from sllm_data.evaluation import units
 from sllm_data.evaluation.config import EvaluationConfig
 from sllm_data.evaluation.following import Judged
 from sllm_data.evaluation.labels import f1, keywords_in, label_in
+from sllm_data.evaluation.predictions import JUDGE_BEST
 from sllm_data.evaluation.translation import bleu_counts, bleu_score, chrf_counts, chrf_score
 from sllm_data.filtering.measures import copy_rate
 from sllm_data.words import words
@@ -168,6 +169,17 @@ def _anchored(row: Judged, config: EvaluationConfig) -> Counts | None:
     return _mean(row.is_anchored)
 
 
+def _limits(row: Judged, config: EvaluationConfig) -> Counts | None:
+    limits = config.limits_of(row.answer.instruction_id)
+    return None if limits is None else _mean(limits.are_kept(row.answer.prediction))
+
+
+def _judge(row: Judged, config: EvaluationConfig) -> Counts | None:
+    del config
+    score = row.answer.judge_score
+    return None if score is None else _mean((score - 1) / (JUDGE_BEST - 1))
+
+
 def _nll(row: Judged, config: EvaluationConfig) -> Counts | None:
     del config
     if row.answer.nll is None or not row.answer.nll_tokens:
@@ -222,6 +234,17 @@ METRICS: Mapping[str, Metric] = {
     "length_ratio": Metric(
         meaning="words of the answers over those of the references", counts=_length, score=ratio
     ),
+    "limits": Metric(
+        meaning="keeps to the length and form that its wording asks for",
+        counts=_limits,
+        score=ratio,
+    ),
+    "judge": Metric(
+        meaning="what a judge makes of it: 0 where it does not do what was asked, 1 where it does "
+        "all of it",
+        counts=_judge,
+        score=ratio,
+    ),
     "following": Metric(
         meaning="breaks no rule that can be checked", counts=_follows, score=ratio
     ),
@@ -241,7 +264,9 @@ METRICS: Mapping[str, Metric] = {
     ),
 }
 
-ALWAYS = ("following", "anchor", "json_valid", "finished", "length_ratio", "nll")
+ALWAYS = (
+    *("following", "anchor", "json_valid", "limits", "finished", "length_ratio", "judge", "nll"),
+)
 """Metrics of every task, beside those of its scoring."""
 
 

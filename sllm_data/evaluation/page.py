@@ -74,8 +74,8 @@ class Evaluated:
     """Where instructions and audio of the examples are; without it they are left out."""
     diagnostics: "Diagnostics | None" = None
     """What was seen inside the model, where somebody looked."""
-    latency: "Latency | None" = None
-    """Of an answer end to end and by a cascade, where one was asked."""
+    latency: "Sequence[Latency]" = ()
+    """Of answers end to end and by a cascade, where one was asked."""
     retention: "Retention | None" = None
     """Of plain text, where some was read."""
 
@@ -159,22 +159,22 @@ def _changes(diagnostics: "Diagnostics | None") -> Iterable[str]:
     yield table(("row", "nats", "rows"), lines)
 
 
-def _latency(latency: "Latency | None") -> Iterable[str]:
-    if latency is None:
-        return
-    yield "<h2>End to end against the cascade: time</h2>"
-    yield (
-        f"<p>Seconds from sound to the last token, median of three, {latency.rows} rows with "
-        f"{latency.audio_seconds:.1f} s of speech at once; transcriber: "
-        f"{html.escape(latency.transcriber)}.</p>"
-    )
-    lines = [
-        (str(length), f"{speech:.3f}", f"{cascade:.3f}", f"{ratio:.2f}")
-        for length, speech, cascade, ratio in zip(
-            latency.lengths, latency.speech, latency.cascade, latency.ratios, strict=True
+def _latency(latency: "Sequence[Latency]") -> Iterable[str]:
+    if latency:
+        yield "<h2>End to end against the cascade: time</h2>"
+    for found in latency:
+        yield (
+            f"<p>Seconds from sound to the last token, median of three, {found.rows} rows with "
+            f"{found.audio_seconds:.1f} s of speech at once; transcriber: "
+            f"{html.escape(found.transcriber)}.</p>"
         )
-    ]
-    yield table(("tokens of an answer", "speech", "cascade", "ratio"), lines)
+        lines = [
+            (str(length), f"{speech:.3f}", f"{cascade:.3f}", f"{ratio:.2f}")
+            for length, speech, cascade, ratio in zip(
+                found.lengths, found.speech, found.cascade, found.ratios, strict=True
+            )
+        ]
+        yield table(("tokens of an answer", "speech", "cascade", "ratio"), lines)
 
 
 def _retention(found: "Retention | None") -> Iterable[str]:

@@ -9,16 +9,19 @@ import json
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from sllm_data.corpora.lines import OVERLONG, numbered_lines
 from sllm_data.errors import ShardError
 from sllm_data.files import atomic_path
+
+T = TypeVar("T")
 
 SIDES = {
     "speech": "the trained model hears the row",
@@ -28,6 +31,9 @@ SIDES = {
     "the transcript",
 }
 """What `asking` asks; a file may hold other sides as well."""
+
+JUDGE_BEST = 5
+"""The score of an answer that does all that was asked."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -70,6 +76,10 @@ class Prediction:
     model: str = ""
     written_down: str = ""
     """What the transcriber of a cascade heard."""
+    judge_score: int | None = None
+    """What a judge made of the answer, from 1 to 5; None where none was asked or understood."""
+    judge: str = ""
+    """Who gave that score to this answer, see `benchmark.judging`; empty where nobody says."""
 
     def __post_init__(self) -> None:
         for name in ("sample_id", "task", "split", "eval_group"):
@@ -81,6 +91,8 @@ class Prediction:
             raise ValueError("nll and nll_tokens must stand together")
         if self.nll is not None and not math.isfinite(self.nll):
             raise ValueError(f"nll must be finite, got {self.nll}")
+        if self.judge_score is not None and not 1 <= self.judge_score <= JUDGE_BEST:
+            raise ValueError(f"judge_score must be from 1 to 5, got {self.judge_score}")
 
     @property
     def heard(self) -> str:
@@ -112,25 +124,10 @@ def read_predictions(path: Path) -> list[Prediction]:
     """
     predictions: list[Prediction] = []
     lines: dict[tuple[str, str], int] = {}
-    try:
-        with path.open("rb") as file:
-            for number, line in numbered_lines(file):
-                if line is not None and not line.strip():
-                    continue
-                found = _prediction(path, number, line)
-                key = (found.side, found.sample_id)
-                if key in lines:
-                    raise ShardError(
-                        f"{path}, line {number}: each sample must stand once for each side, "
-                        f"{found.sample_id} of side {found.side} stands on line {lines[key]} "
-                        "already; remove one of them"
-                    )
-                lines[key] = number
-                predictions.append(found)
-    except OSError as error:
-        raise ShardError(
-            f"{path}: must be a file of predictions, can't be read: {error.strerror or error}"
-        ) from error
+    for number, line in numbered_json(path):
+        found = parsed_line(_reader(), path, number, line)
+        check_once(path, lines, found.side, found.sample_id, number)
+        predictions.append(found)
     if not predictions:
         raise ShardError(f"{path}: must hold predictions, holds none")
     _check_sides(path, predictions)
@@ -153,16 +150,33 @@ def check_known(
         )
 
 
-@cache
-def _reader() -> TypeAdapter[Prediction]:
-    return TypeAdapter(Prediction)
+def numbered_json(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yields the lines of a file that are not empty, with their numbers.
 
-
-def _prediction(path: Path, number: int, line: bytes | None) -> Prediction:
-    if line is None:
-        raise ShardError(f"{path}, line {number}: {OVERLONG}; remove it")
+    Raises:
+        ShardError: The file can't be read, or a line is too long.
+    """
     try:
-        return _reader().validate_json(line, strict=True)
+        with path.open("rb") as file:
+            for number, line in numbered_lines(file):
+                if line is None:
+                    raise ShardError(f"{path}, line {number}: {OVERLONG}; remove it")
+                if line.strip():
+                    yield number, line
+    except OSError as error:
+        raise ShardError(
+            f"{path}: must be a file of predictions, can't be read: {error.strerror or error}"
+        ) from error
+
+
+def parsed_line(reader: TypeAdapter[T], path: Path, number: int, line: bytes) -> T:
+    """Returns what a line says.
+
+    Raises:
+        ShardError: It is broken.
+    """
+    try:
+        return reader.validate_json(line, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "the line"
@@ -171,6 +185,27 @@ def _prediction(path: Path, number: int, line: bytes | None) -> Prediction:
             f"{path}, line {number}: must be the JSON of one prediction, {where}: {why}; "
             "mend or remove the line"
         ) from error
+
+
+def check_once(
+    path: Path, lines: dict[tuple[str, str], int], side: str, sample_id: str, number: int
+) -> None:
+    """Takes down where the answer of a side to a sample stands.
+
+    Raises:
+        ShardError: There was one before.
+    """
+    before = lines.setdefault((side, sample_id), number)
+    if before != number:
+        raise ShardError(
+            f"{path}, line {number}: each sample must stand once for each side, {sample_id} of "
+            f"side {side} stands on line {before} already; remove one of them"
+        )
+
+
+@cache
+def _reader() -> TypeAdapter[Prediction]:
+    return TypeAdapter(Prediction)
 
 
 def _check_sides(path: Path, predictions: Sequence[Prediction]) -> None:

@@ -37,7 +37,10 @@ EVAL_GROUPS = {
 }
 """The groups of a dataset, and what they are called where people read."""
 
-PAIRS = (("speech", "text"), ("text", "backbone"), ("speech", "backbone"), ("speech", "cascade"))
+PAIRS = (
+    *(("speech", "text"), ("text", "backbone"), ("speech", "backbone"), ("speech", "cascade")),
+    ("cascade", "backbone"),
+)
 """Sides that are compared where both are there."""
 
 

@@ -34,11 +34,11 @@ def write_evaluation(evaluated: Evaluated, output: Path, *, num_examples: int) -
     if evaluated.diagnostics is not None:
         plots |= evaluated.diagnostics.plots
         document["diagnostics"] = evaluated.diagnostics.as_json()
-    if evaluated.latency is not None:
+    if evaluated.latency:
         from sllm_data.evaluation.latency import latency_plot  # noqa: PLC0415 - imports torch
 
         plots["latency"] = latency_plot(evaluated.latency)
-        document["latency"] = asdict(evaluated.latency)
+        document["latency"] = [asdict(each) for each in evaluated.latency]
     if evaluated.retention is not None:
         document["retention"] = asdict(evaluated.retention)
     shown = page(evaluated, plots=plots, num_examples=num_examples)

@@ -21,6 +21,7 @@ from sllm_data.errors import TrainingError
 from sllm_data.evaluation.predictions import Prediction, read_predictions
 from sllm_data.experiments.spoken import WHOLE, Data
 from sllm_data.files import write_text
+from sllm_data.lifeline import with_lifeline
 from sllm_data.shards import read_part
 from sllm_data.testbed.assets import shipped
 
@@ -44,6 +45,8 @@ class Scale:
     """Whose rows are asked: choices are made on `validation`."""
     looked: int = 0
     """Rows of each task on which the model is looked into."""
+    cascades: bool = False
+    """Whether a cascade of the same encoder and backbone is asked, too."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,6 +82,10 @@ class Outcome:
     """What was seen inside the model, where somebody looked."""
     report: Mapping[str, Any]  # Any: report.json
     """Of `sllm-data train`."""
+    losses: Sequence[float] = ()
+    """Of each step, nats a trained token."""
+    latency: Sequence[Mapping[str, Any]] = ()  # Any: JSON
+    """Of one answer and of many at once, where a cascade was asked."""
 
 
 def run_arms(  # noqa: PLR0913 - all that a study depends on
@@ -172,11 +179,12 @@ def _run(
     asked = (
         *("--split", scale.split, "--limit", str(scale.rows), "--diagnose", str(scale.looked)),
     )
-    evaluation = output / f"evaluation-{scale.split}-{scale.rows}-{scale.looked}"
+    evaluation = output / _evaluation(scale)
     if not (evaluation / "index.html").exists():
-        sides = ("--sides", "speech,text,backbone", "--max-tokens", "96")
+        sides = "speech,text,backbone,cascade" if scale.cascades else "speech,text,backbone"
+        how = ("--sides", sides, "--asr", str(shipped("encoder")), "--max-tokens", "96")
         run(
-            *("evaluate", str(output), str(dataset), *asked, *sides, "--out", str(evaluation)),
+            *("evaluate", str(output), str(dataset), *asked, *how, "--out", str(evaluation)),
             log=beside(output, ".log"),
         )
     found = json.loads((evaluation / "evaluation.json").read_text("utf-8"))
@@ -188,7 +196,18 @@ def _run(
         heard=heard_in(dataset),
         inside=found.get("diagnostics"),
         report=json.loads((output / "report.json").read_text("utf-8"))["report"],
+        losses=[
+            json.loads(line)["loss"]
+            for line in (output / "metrics.jsonl").read_text("utf-8").splitlines()
+        ],
+        latency=found.get("latency", ()),
     )
+
+
+def _evaluation(scale: Scale) -> str:
+    """Names the folder of an evaluation: studies that ask the same share it."""
+    name = f"evaluation-{scale.split}-{scale.rows}-{scale.looked}"
+    return f"{name}-cascade" if scale.cascades else name
 
 
 def _output(folder: Path, arm: Arm, seed: int) -> Path:
@@ -260,7 +279,7 @@ class _Commands:
 
     def __call__(self, *arguments: str, log: Path) -> None:
         # models as small as these are slower with more threads than with one
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        environment = with_lifeline(os.environ | {"OMP_NUM_THREADS": "1"})
         with log.open("ab") as file:
             with self._lock:
                 if self._stopped:
@@ -268,11 +287,14 @@ class _Commands:
                 process = subprocess.Popen(
                     [sys.executable, "-m", "sllm_data.cli", *arguments],
                     env=environment,
+                    stdin=subprocess.PIPE,  # its end, also where this process is killed
                     stdout=file,
                     stderr=subprocess.STDOUT,
                 )
                 self._running.add(process)
             status = process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
             with self._lock:
                 self._running.discard(process)
         if status:

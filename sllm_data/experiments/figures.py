@@ -16,6 +16,12 @@ from sllm_data.evaluation.predictions import Prediction
 from sllm_data.experiments.arms import Outcome
 from sllm_data.words import words
 
+_LAST_LAYERS = 2
+_TIMED_LENGTHS = (4, 64)  # of answers, in tokens: a label and a long text
+
+_SMOOTHED = 20  # steps
+_LOSSES = ("1.0", "0.5", "0.2")
+
 TRANSCRIPTION = "transcription"
 """The task that writes down what is heard."""
 
@@ -42,6 +48,19 @@ FIGURES: Mapping[str, str] = {
     "no_instruction": "what no instruction adds",
     "silence": "what silence in place of the speech adds",
     "other_speech": "what other speech adds",
+    **{
+        f"steps_to_{loss}": f"steps until the loss, a mean of {_SMOOTHED} steps, is {loss} nats a "
+        "token or less"
+        for loss in _LOSSES
+    },
+    "exact_cascade": "as exact_speech, of the backbone that reads what the encoder wrote down",
+    "held_out_task_cascade": "as held_out_task, of the same",
+    **{
+        f"{name}_{length}": "seconds of the cascade over those of the model that hears, "
+        f"answers of {length} tokens, {rows}"
+        for name, rows in (("time_one", "one at a time"), ("time_many", "many at once"))
+        for length in _TIMED_LENGTHS
+    },
 }
 """What is compared, and what it means. Voices are those of the training where not said."""
 
@@ -53,6 +72,7 @@ DRAWN: Mapping[str, str] = {
     "unseen_voices": "exact answers, held-out voices",
     "held_out_task": "exact answers, held-out tasks",
     "text_retention": "text skills kept",
+    "exact_cascade": "exact answers, cascade",
     "instruction_speech": "speech",
     "instruction_text": "text",
     "instruction_backbone": "backbone on text",
@@ -60,7 +80,6 @@ DRAWN: Mapping[str, str] = {
 """Names in pictures."""
 
 _SCORING = EvaluationConfig()
-_LAST_LAYERS = 2
 _CHANGES = ("other instruction", "no instruction", "silence", "other speech")
 _UNHEARD = re.compile(r"/test-unseen-voices/")  # of an audio_id: a subset of the world's corpora
 
@@ -93,7 +112,32 @@ def figures_of(outcome: Outcome) -> dict[str, float | None]:
         **_attention(inside.get("attention", {})),
         "alignment": inside["cka"][-1] if inside else None,
         **{name.replace(" ", "_"): _added(inside, name) for name in _CHANGES},
+        **{f"steps_to_{loss}": _steps_to(float(loss), outcome.losses) for loss in _LOSSES},
+        "exact_cascade": _exact(others, "cascade"),
+        "held_out_task_cascade": _exact(new_task, "cascade"),
+        **_times(outcome.latency),
     }
+
+
+def _steps_to(loss: float, losses: Sequence[float]) -> float | None:
+    """Returns the first step behind which the mean of the last ones is low enough."""
+    for step in range(_SMOOTHED, len(losses) + 1):
+        if statistics.fmean(losses[step - _SMOOTHED : step]) <= loss:
+            return float(step)
+    return None
+
+
+def _times(latency: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:  # Any: JSON
+    """Returns how many times as long a cascade takes, of one answer and of many at once."""
+    found: dict[str, float | None] = {}
+    for place, name in enumerate(("time_one", "time_many")):
+        measured = latency[place] if place < len(latency) else {"lengths": ()}
+        for length in _TIMED_LENGTHS:
+            at = measured["lengths"].index(length) if length in measured["lengths"] else None
+            found[f"{name}_{length}"] = (
+                None if at is None else measured["cascade"][at] / measured["speech"][at]
+            )
+    return found
 
 
 def _attention(sides: Mapping[str, Any]) -> dict[str, float | None]:  # Any: JSON

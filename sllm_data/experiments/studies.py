@@ -39,6 +39,8 @@ class StudyPlan:
     """Those that are drawn."""
     looked: int = 0
     """Rows of each task on which each model is looked into."""
+    cascades: bool = False
+    """Whether a cascade of the same encoder and backbone is asked, too."""
 
 
 def _grid() -> dict[str, Arm]:
@@ -185,6 +187,9 @@ _INSIDE = (
     *("other_instruction", "no_instruction", "silence", "other_speech"),
 )
 
+_STEPS = ("steps_to_1.0", "steps_to_0.5", "steps_to_0.2")
+_TIMES = ("time_one_4", "time_one_64", "time_many_4", "time_many_64")
+
 STUDIES: Mapping[str, StudyPlan] = {
     "anchor-bias": StudyPlan(
         title="Anchor bias",
@@ -218,7 +223,7 @@ STUDIES: Mapping[str, StudyPlan] = {
         asks="Does speech mixed with text carry further, and keep more of what the model could "
         "do on text (MTBI)?",
         core=_interleaving(),
-        shows=("anchor_speech", "transcription", *_ANSWERS),
+        shows=("anchor_speech", "transcription", *_ANSWERS, *_STEPS),
         draws=("exact_speech", "held_out_task", "text_retention"),
     ),
     "data-size": StudyPlan(
@@ -242,6 +247,18 @@ STUDIES: Mapping[str, StudyPlan] = {
         core=_connectors(),
         shows=("anchor_speech", "transcription", *_ANSWERS),
         draws=("transcription", "exact_speech"),
+    ),
+    "cascade": StudyPlan(
+        title="End to end against a cascade",
+        asks="Is it better, and is it faster, to hear than to read what the same encoder wrote "
+        "down?",
+        core=(_GRID["self-powered-full-7e-4"], _SELF_POWERED),
+        shows=(
+            *("transcription", "exact_speech", "exact_cascade", "held_out_task"),
+            *("held_out_task_cascade", *_TIMES),
+        ),
+        draws=("exact_speech", "exact_cascade"),
+        cascades=True,
     ),
 }
 """By name."""

@@ -90,7 +90,7 @@ def run_study(  # noqa: PLR0913 - all that a study depends on
     start = time.monotonic()
     plan = STUDIES[name]
     chosen = _chosen(plan, arms)
-    scale = replace(scale, looked=plan.looked)
+    scale = replace(scale, looked=plan.looked, cascades=plan.cascades)
     with output_lock(folder):
         datasets: dict[Data, Path] = {}
         for data in dict.fromkeys((WHOLE, *(arm.data for arm in chosen))):

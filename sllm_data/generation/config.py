@@ -5,10 +5,11 @@ says where and how fast, and may change between runs.
 """
 
 import json
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from sllm_data.storage.places import Place
 
 _IDENTITY: dict[str, Any] = {"change": "identity"}  # Any: JSON, as pydantic wants it
 _OPERATIONAL: dict[str, Any] = {"change": "operational"}
@@ -50,7 +51,7 @@ class SamplingConfig(BaseModel):
         description="further arguments of the chat template: {enable_thinking: false}",
         json_schema_extra=_IDENTITY,
     )
-    chat_template: Path | None = Field(
+    chat_template: Place | None = Field(
         None,
         description="a Jinja2 file instead of the model's own chat template",
         json_schema_extra=_IDENTITY,
@@ -70,6 +71,19 @@ class SamplingConfig(BaseModel):
         "openai needs a tokenizer here and a server that names tokens by their ids, as vLLM's "
         "does. An open part holds about 70 bytes for each: take a smaller part_size for many",
         json_schema_extra=_IDENTITY,
+    )
+    restarts: int = Field(
+        2,
+        ge=0,
+        description="how often an engine of this machine that died or stalled is started again "
+        "before a part is committed; a server is asked again by its own `retries`",
+        json_schema_extra=_OPERATIONAL,
+    )
+    recycle_rows: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="answers after which an engine is ended and started anew, against memory that "
+        "grows; never where absent",
+        json_schema_extra=_OPERATIONAL,
     )
 
 
@@ -157,7 +171,7 @@ class VllmConfig(SamplingConfig):
     stall_timeout_s: float = Field(
         900.0,
         gt=0,
-        description="an engine that finishes no request for so long is taken for dead, in seconds",
+        description="an engine that makes no token for so long is taken for dead, in seconds",
         json_schema_extra=_OPERATIONAL,
     )
 
@@ -190,7 +204,7 @@ class OpenaiConfig(SamplingConfig):
         min_length=1, description="its name at the server", json_schema_extra=_IDENTITY
     )
     base_url: str = Field(
-        pattern=r"^https?://[^\s/]+",
+        pattern=r"^https?://[^\s/@?#]+(/[^\s@?#]*)?$",
         description="where the protocol's paths begin: http://localhost:8000/v1",
         json_schema_extra=_OPERATIONAL,
     )
@@ -320,6 +334,12 @@ class ScriptedConfig(SamplingConfig):
     )
     max_in_flight: int = Field(
         64, ge=1, description="requests at once", json_schema_extra=_OPERATIONAL
+    )
+    workers: int = Field(
+        1,
+        ge=1,
+        description="such engines side by side, as there would be on so many GPUs",
+        json_schema_extra=_OPERATIONAL,
     )
 
     @model_validator(mode="after")

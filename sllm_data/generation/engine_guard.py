@@ -8,7 +8,8 @@ input: its end, whatever the reason, is the parent's end.
     at first       children of the parent are noted as they appear
     line settled   the engine runs: note them once more, then sleep
     line done      the engine was closed in order: leave
-    end of file    the parent is gone: kill them
+    end of file    the parent is gone: kill them, and whoever has its mark in the environment:
+                   one that appeared since the last look has another parent by now
 """
 
 import os
@@ -18,17 +19,19 @@ from io import FileIO
 
 import psutil
 
+MARK = "SLLM_ENGINE"
 _POLL_S = 0.25
 _HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 
 
-def guard(parent_pid: int, ignored: set[int], lifeline: FileIO) -> None:
+def guard(parent_pid: int, ignored: set[int], lifeline: FileIO, *, mark: str = "") -> None:
     """Watches until the lifeline ends, then kills what the parent left.
 
     Args:
         parent_pid: The process that starts the engine.
         ignored: Its children that are none of the engine's.
         lifeline: Where "settled" and "done" come from.
+        mark: What the engine's processes have as MARK in their environment.
     """
     left: set[psutil.Process] = set()
     settled = False
@@ -41,7 +44,8 @@ def guard(parent_pid: int, ignored: set[int], lifeline: FileIO) -> None:
             break
         left |= set(descendants(parent_pid, ignored))
         settled = word == b"settled\n" or settled
-    kill(left | {child for process in left for child in _children(process)})
+    kill(left | {child for process in left for child in _children(process)} | _marked(mark))
+    kill(_marked(mark))  # those that were just being started
 
 
 def descendants(pid: int, ignored: set[int]) -> list[psutil.Process]:
@@ -73,6 +77,17 @@ def kill(processes: set[psutil.Process]) -> list[psutil.Process]:
     return alive
 
 
+def _marked(mark: str) -> set[psutil.Process]:
+    found: set[psutil.Process] = set()
+    for process in psutil.process_iter() if mark else ():
+        try:
+            if process.environ().get(MARK) == mark:
+                found.add(process)
+        except (psutil.Error, OSError):  # gone, or another user's
+            continue
+    return found
+
+
 def _children(process: psutil.Process) -> list[psutil.Process]:
     try:
         return process.children(recursive=True)
@@ -91,4 +106,4 @@ def _is_helper(process: psutil.Process) -> bool:
 if __name__ == "__main__":
     # unbuffered: what a buffer has read already, select would not see
     with open(0, "rb", buffering=0) as lifeline:
-        guard(int(sys.argv[1]), {os.getpid(), *map(int, sys.argv[2:])}, lifeline)
+        guard(int(sys.argv[1]), {os.getpid(), *map(int, sys.argv[3:])}, lifeline, mark=sys.argv[2])

@@ -9,6 +9,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import uuid
 
 import psutil
 
@@ -22,19 +23,23 @@ class EngineProcesses:
 
     def __init__(self) -> None:
         older = {child.pid for child in psutil.Process().children()}
+        mark = uuid.uuid4().hex
+        watched = [str(os.getpid()), mark, *map(str, older)]
         self._guard = subprocess.Popen(
-            [sys.executable, "-P", engine_guard.__file__, str(os.getpid()), *map(str, older)],
+            [sys.executable, "-P", engine_guard.__file__, *watched],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for the engine, not for its guard
         )
+        os.environ[engine_guard.MARK] = mark  # for the processes that are started from here on
         self._ignored = older | {self._guard.pid}
         self._cores: list[psutil.Process] = []
         self._all: set[psutil.Process] = set()
 
     def settle(self) -> None:
         """Remembers the processes that the engine has started; from now on they must live."""
+        os.environ.pop(engine_guard.MARK, None)
         self._all = set(engine_guard.descendants(os.getpid(), self._ignored))
         own = os.getpid()
         self._cores = [process for process in self._all if process.ppid() == own]
@@ -46,6 +51,7 @@ class EngineProcesses:
 
     def end(self) -> None:
         """Kills what is left of them and waits until it is gone."""
+        os.environ.pop(engine_guard.MARK, None)
         self._all |= set(engine_guard.descendants(os.getpid(), self._ignored))
         psutil.wait_procs(engine_guard.kill(self._all), timeout=_END_S)
         self._tell(b"done\n")

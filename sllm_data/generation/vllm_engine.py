@@ -136,7 +136,7 @@ class VllmEngine:
         """Waits for answers, a second at most.
 
         Raises:
-            EngineError: The engine died, or finished nothing for `stall_timeout_s`.
+            EngineError: The engine died, or made no token for `stall_timeout_s`.
         """
         if self._failure:
             raise self._failure
@@ -150,8 +150,6 @@ class VllmEngine:
         except queue.Empty:
             self._check_alive()
         self._in_flight -= len(received)
-        if received:
-            self._last_news = time.monotonic()
         return received
 
     def close(self) -> None:
@@ -202,7 +200,9 @@ class VllmEngine:
                 for request in self._new_requests(wait=not running):
                     self._add(request, running)
                 if running:
-                    for output in self._engine.step():
+                    outputs = self._engine.step()
+                    self._last_news = time.monotonic()  # tokens, also where none was the last
+                    for output in outputs:
                         if output.finished:
                             request = running.pop(output.request_id)
                             self._results.put(self._response(request, output))

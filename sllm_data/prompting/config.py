@@ -1,10 +1,11 @@
 """What the author of a run chooses about wordings, templates and transcripts."""
 
 import math
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from sllm_data.storage.places import Place
 
 _IDENTITY: dict[str, Any] = {"change": "identity"}  # Any: JSON, as pydantic wants it
 
@@ -30,7 +31,7 @@ class PromptConfig(BaseModel):
         "`content_first` puts the speech before the instruction",
         json_schema_extra=_IDENTITY,
     )
-    pools: tuple[Path, ...] = Field(
+    pools: tuple[Place, ...] = Field(
         (),
         description="folders with pools of your own; they add to and override the shipped ones. "
         "The folders may move; what is in them is part of what the rows depend on",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from sllm_data.errors import one_line
 from sllm_data.reporting.stats import Stats
 
 Rows = Iterable[Sequence[str]]
@@ -88,7 +89,7 @@ def _counts(counts: Mapping[str, int]) -> Rows:
 
 def markdown_table(header: Sequence[str], rows: Rows) -> str:
     """Returns an aligned table: the first column to the left, the others to the right."""
-    lines = [tuple(header), *(tuple(row) for row in rows)]
+    lines = [tuple(map(_plain, line)) for line in (header, *rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
 
     def shown(line: Sequence[str]) -> str:
@@ -100,3 +101,8 @@ def markdown_table(header: Sequence[str], rows: Rows) -> str:
 
     rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
     return "\n".join([shown(lines[0]), rule, *(shown(line) for line in lines[1:])])
+
+
+def _plain(cell: str) -> str:
+    """A cell without line breaks and escape codes: names of languages come from corpora."""
+    return one_line(cell, at_most=300).replace("|", "\\|")

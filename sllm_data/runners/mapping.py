@@ -1,4 +1,4 @@
-"""Mapping a step over parts: in this process, or in several.
+"""Mapping a step over parts: in this process, in several, or on a Ray cluster.
 
 A step is a module-level function of one picklable job, so that each runner can carry it to
 where it works. Results come in the order in which parts finish; nothing may depend on it.
@@ -19,34 +19,39 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import TypeVar
 
 from sllm_data.errors import OutputError
 from sllm_data.runners.config import RunnerConfig
+from sllm_data.runners.fence import fence_of
+from sllm_data.spawning import without_main
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
 def num_workers(config: RunnerConfig) -> int:
-    """Returns how many processes to use: 1 for serial."""
+    """Returns how many processes to use on this machine: 1 for serial."""
     if config.kind == "serial":
         return 1
     return len(os.sched_getaffinity(0)) if config.workers == "auto" else max(1, config.workers)
 
 
 @contextmanager
-def uninterrupted() -> Iterator[None]:
+def starting_workers() -> Iterator[None]:
     """Holds Ctrl-C and SIGTERM back from this thread, and from processes that it starts.
 
-    A process that still imports would answer Ctrl-C, which reaches all of a terminal, with a
-    traceback. In this process they take effect afterwards, in a worker at `start_worker`.
+    They don't import the main module (`spawning`). A process that still imports would answer
+    Ctrl-C, which reaches all of a terminal, with a traceback. In this process the signals take
+    effect afterwards, in a worker at `start_worker`.
     """
     # starting the first process of all starts this one, which ends by unblocking the signals
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
-        yield
+        with without_main():
+            yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -69,15 +74,33 @@ def _end_with(lifeline: Connection) -> None:
 
 
 def map_parts(
-    step: Callable[[Job], Result], jobs: Sequence[Job], config: RunnerConfig
+    step: Callable[[Job], Result],
+    jobs: Sequence[Job],
+    config: RunnerConfig,
+    *,
+    root: Path | None = None,
 ) -> Iterator[Result]:
     """Yields step(job) for each job, in the order in which they finish.
 
     The first exception of a job stops the rest and is raised here.
 
+    Args:
+        step: A function of a module, other than the main one.
+        jobs: What it is called with; they can be pickled.
+        config: Where.
+        root: The output that the jobs write into, where they do.
+
     Raises:
         OutputError: A worker process died (killed, out of memory).
+        ConfigError: The Ray cluster can't be joined.
     """
+    if config.kind == "ray":
+        if jobs:
+            from sllm_data.runners.ray_tasks import map_on_cluster  # noqa: PLC0415 - imports Ray
+
+            fence = None if root is None else fence_of(root)
+            yield from map_on_cluster(step, jobs, config, fence)
+        return
     workers = min(num_workers(config), len(jobs))
     if workers <= 1:
         yield from map(step, jobs)
@@ -96,7 +119,7 @@ def map_parts(
         running: set[Future[Result]] = set()
         try:
             for job in waiting:
-                with uninterrupted():  # the pool starts processes as jobs come
+                with starting_workers():  # the pool starts processes as jobs come
                     running.add(pool.submit(step, job))
                 if len(running) < 2 * workers:
                     continue

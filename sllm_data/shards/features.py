@@ -1,7 +1,7 @@
 """Arrow types as Hugging Face features, so that `datasets` plays the audio column.
 
-`datasets` reads the features from the Parquet footer's `huggingface` entry. Writing that
-entry ourselves keeps the `datasets` library out of the stages that only write Parquet.
+`datasets` reads the features from the Parquet footer's `huggingface` entry, the hub those in a
+card. Writing both ourselves keeps the `datasets` library out of the stages that write them.
 """
 
 import json
@@ -10,6 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 Feature = dict[str, Any]  # Any: the JSON that datasets defines, nested to any depth
+
+_AUDIO: Feature = {"_type": "Audio"}
 
 
 def feature_of(kind: pa.DataType) -> Feature:
@@ -23,11 +25,31 @@ def feature_of(kind: pa.DataType) -> Feature:
 
 
 def features_of(schema: pa.Schema) -> Feature:
-    """Returns the features of a table; a struct column named `audio` is an Audio."""
-    return {
-        field.name: {"_type": "Audio"} if field.name == "audio" else feature_of(field.type)
-        for field in schema
-    }
+    """Returns the features of a table: a column `audio` is an Audio, `audios` a list of them."""
+    sounds = {"audio": _AUDIO, "audios": {"feature": _AUDIO, "_type": "List"}}
+    return {field.name: sounds.get(field.name) or feature_of(field.type) for field in schema}
+
+
+def card_features(schema: pa.Schema) -> list[Feature]:
+    """Returns the features of a table as `dataset_info` in the front matter of a card has them."""
+    return _named(features_of(schema))
+
+
+def _named(fields: Feature) -> list[Feature]:
+    return [{"name": name} | _in_card(feature) for name, feature in fields.items()]
+
+
+def _in_card(feature: Feature) -> Feature:
+    match feature.get("_type"):
+        case "List":
+            inner = _in_card(feature["feature"])
+            return {"list": inner.get("dtype") or inner.get("struct") or inner}
+        case "Audio":
+            return {"dtype": "audio"}
+        case "Value":
+            return {"dtype": feature["dtype"]}
+        case _:
+            return {"struct": _named(feature)}
 
 
 def footer_entry(schema: pa.Schema) -> str:

@@ -83,7 +83,7 @@ def align(dataset: Dataset, progress: Progress) -> StepReport:
             )
             for k in missing
         ]
-        mapped = map_parts(_align_part, jobs, config.runner)
+        mapped = map_parts(_align_part, jobs, config.runner, root=dataset.root)
         yield from progress.parts("align", mapped, total=len(jobs))
 
     def extra(counts: Counts) -> dict[str, str]:

@@ -12,7 +12,7 @@ from sllm_data.records import Request, Response
 from sllm_data.records.request import ANSWER_PASSES
 from sllm_data.shards import TABLES, part_name, read_part, write_part
 from sllm_data.steps.engines import Engines
-from sllm_data.steps.feeding import Feeder, OpenPart, Row, Throughput
+from sllm_data.steps.feeding import Feeder, OpenPart, Renewal, Row, Throughput
 from sllm_data.steps.parts import Records, Step, write_rejections
 from sllm_data.steps.reuse import reused_rows
 from sllm_data.steps.rows import request_from, response_row
@@ -44,21 +44,26 @@ def answer_parts(
 
     def opened() -> Iterator[OpenPart]:
         for number in numbers:
-            part = _open(root, job, number)
+            part = open_part(root, job, number)
             watch(sum("reused_from" in answer for answer in part.known()), Throughput())
             yield part
 
     parts = opened()
-    first = _first_to_ask(parts, lambda part: commit(_commit(root, job, part, {})))
+    first = _first_to_ask(parts, lambda part: commit(commit_part(root, job, part, {})))
     if first is None:
         return Throughput()
     with engines.open(config.backbone) as engine:
-        mark = _engine_columns(engine)
+        mark = engine_columns(engine)
         feeder = Feeder(
             engine,
             chain([first], parts),
-            commit=lambda part: commit(_commit(root, job, part, mark)),
+            commit=lambda part: commit(commit_part(root, job, part, mark)),
             watch=watch,
+            renewal=Renewal(
+                start=lambda: engines.renew(config.backbone),
+                restarts=config.backbone.restarts if config.backbone.engine == "vllm" else 0,
+                recycle_rows=config.backbone.recycle_rows,
+            ),
         )
         feeder.run()
     return feeder.throughput
@@ -75,7 +80,8 @@ def _first_to_ask(
     return None
 
 
-def _open(root: Path, job: Job, number: int) -> OpenPart:
+def open_part(root: Path, job: Job, number: int) -> OpenPart:
+    """Opens a part of requests/, with the answers that are known without asking."""
     rows = read_part(root / "requests" / job.turn / part_name(number)).to_pylist()
     requests = [request_from(row) for row in rows]
     known = reused_rows(job.reuse, number)
@@ -105,7 +111,8 @@ def _not_asked(request: Request) -> Row:
     }
 
 
-def _engine_columns(engine: Engine) -> Row:
+def engine_columns(engine: Engine) -> Row:
+    """The columns of responses/ that are the same for every answer of an engine."""
     return {
         "engine": engine.name,
         "engine_version": engine.version,
@@ -114,7 +121,8 @@ def _engine_columns(engine: Engine) -> Row:
     }
 
 
-def _commit(root: Path, job: Job, part: OpenPart, mark: Row) -> Records:
+def commit_part(root: Path, job: Job, part: OpenPart, mark: Row) -> Records:
+    """Writes the answers and rejections of a part; a request that has neither leaves no row."""
     counts: dict[str, Counter[str]] = {"finish_reasons": Counter(), "tokens": Counter()}
 
     def rows() -> Iterator[Row]:

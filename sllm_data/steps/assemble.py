@@ -91,7 +91,7 @@ def assemble(dataset: Dataset, progress: Progress) -> StepReport:
     def make(missing: Sequence[int]) -> Iterator[Records]:
         sources = sources_of(dataset.config)
         jobs = [_Job(number=k, document=document, sources=sources, step=step) for k in missing]
-        mapped = map_parts(_assemble_part, jobs, dataset.config.runner)
+        mapped = map_parts(_assemble_part, jobs, dataset.config.runner, root=dataset.root)
         yield from progress.parts("assemble", mapped, total=len(jobs))
 
     def extra(counts: Counts) -> dict[str, str]:

@@ -6,21 +6,26 @@ made them, and no later one touches them.
 """
 
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 import sllm_data
-from sllm_data.config import RunConfig, resolved_document
+from sllm_data.config import RunConfig, resolved_document, shown_salt
 from sllm_data.documents import differences, identity_hash, identity_of
 from sllm_data.errors import OutputError, PoolError, ShardError
 from sllm_data.files import is_folder, remove_temporaries, write_text
-from sllm_data.shards import SCHEMA_VERSION, Manifest, part_name, read_manifest
+from sllm_data.shards import SCHEMA_VERSION, Manifest, PartRecord, part_name, read_manifest
 from sllm_data.shards.database import check_path
 from sllm_data.steps.identities import step_of_field
+from sllm_data.steps.watching import Listener, unheard
 from sllm_data.yaml_file import read_yaml
+
+if TYPE_CHECKING:  # a storage's library takes most of a second
+    from sllm_data.storage.mirror import Mirror
 
 Document = dict[str, Any]  # Any: plain YAML values
 
@@ -35,11 +40,21 @@ class Dataset:
     config: RunConfig
     extensions: tuple[Document, ...]
     """Identity of each extension's configuration, oldest first; the last is this run's."""
+    mirror: "Mirror | None" = None
+    """What sends to the storage, where the output has a URL."""
+    tell: Listener = unheard
+    """Told what a step does, see `steps.watching`."""
 
     @property
     def extension(self) -> int:
         """Number of the extension that this run makes, 0 for a first run."""
         return len(self.extensions) - 1
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the last step is done for this run's extension."""
+        last = self.manifest("assemble")
+        return last is not None and last.extension == self.extension
 
     def part(self, table: str, number: int) -> Path:
         """Path of a part; `table` may have a pass: `requests/main`."""
@@ -67,6 +82,15 @@ class Dataset:
             )
         return manifest
 
+    def send_soon(self, records: Iterable[PartRecord]) -> None:
+        """Sends files that were committed to the storage, where there is one.
+
+        Raises:
+            StorageError: An earlier one could not be sent.
+        """
+        if self.mirror is not None:
+            self.mirror.send_soon(record.file for record in records)
+
     @property
     def work(self) -> Path:
         """Folder for intermediate files; may be deleted whenever no run is going on."""
@@ -82,23 +106,32 @@ def open_dataset(config: RunConfig, *, extend: bool = False) -> Dataset:
         OutputError: The folder holds a dataset of another configuration, can't be written, or
             has a name that DuckDB can't read from.
     """
+    dataset = looked_at(config, extend=extend)
+    if (dataset.root / "run.yaml").exists():
+        remove_temporaries(dataset.root)
+    shutil.rmtree(dataset.work / "spill", ignore_errors=True)  # of a run that was killed
+    write_run_document(dataset)
+    return dataset
+
+
+def looked_at(config: RunConfig, *, extend: bool = False) -> Dataset:
+    """Does the same without writing anything; nobody need hold the lock.
+
+    Raises:
+        OutputError: As above.
+    """
     root = config.output
     check_path(root)
     identity = run_identity(config)
     stored = read_run_document(root)
-    if stored is None:
-        if any(root.glob("*/part-*.parquet")):
-            raise OutputError(
-                f"{root}: holds parts but no run.yaml; choose another output or empty the folder"
-            )
-        extensions: tuple[Document, ...] = (identity,)
-    else:
+    extensions: tuple[Document, ...] = (identity,)
+    if stored is not None:
         extensions = _continued(root, stored, identity, extend=extend)
-        remove_temporaries(root)
-    dataset = Dataset(root=root, config=config, extensions=extensions)
-    shutil.rmtree(dataset.work / "spill", ignore_errors=True)  # of a run that was killed
-    _write_run_document(dataset)
-    return dataset
+    elif any(root.glob("*/part-*.parquet")):
+        raise OutputError(
+            f"{root}: holds parts but no run.yaml; choose another output or empty the folder"
+        )
+    return Dataset(root=root, config=config, extensions=extensions)
 
 
 def read_run_document(root: Path) -> Document | None:
@@ -148,6 +181,7 @@ def run_identity(config: RunConfig) -> Document:
     """Returns what the rows of a dataset depend on, as plain values."""
     identity = identity_of(config)
     identity["recipe"] = config.recipe_name
+    identity["speaker_salt"] = shown_salt(config.speaker_salt)
     for field in ("model", "tokenizer"):
         if isinstance(name := identity["backbone"].get(field), str):
             # a model folder may move: what is in it goes into the request keys
@@ -223,7 +257,12 @@ def _is_growth(line: str, old: Document, new: Document) -> bool:
             return False
 
 
-def _write_run_document(dataset: Dataset) -> None:
+def write_run_document(dataset: Dataset) -> None:
+    """Writes the run.yaml of a dataset, where it is another than the one that is there.
+
+    Raises:
+        OutputError: It can't be written.
+    """
     document = {
         "sllm_data": {"version": sllm_data.__version__, "schema_version": SCHEMA_VERSION},
         "identity": identity_hash(*dataset.extensions),

@@ -17,7 +17,7 @@ from typing import Any
 
 from sllm_data.errors import EngineError, SllmDataError
 from sllm_data.generation import BackboneConfig
-from sllm_data.runners import start_worker, uninterrupted
+from sllm_data.runners import start_worker, starting_workers
 from sllm_data.steps.answering import Job, Watch, answer_parts
 from sllm_data.steps.engines import Engines
 from sllm_data.steps.feeding import Throughput
@@ -30,8 +30,10 @@ _END_S = 5.0
 def worker_devices(backbone: BackboneConfig) -> list[str]:
     """Returns CUDA_VISIBLE_DEVICES of each worker; an empty text leaves it as it is.
 
-    Engines other than vLLM have one worker: their concurrency is elsewhere.
+    A server is asked by one worker: its concurrency is elsewhere.
     """
+    if backbone.engine == "scripted":
+        return [""] * backbone.workers
     if backbone.engine != "vllm":
         return [""]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -102,7 +104,7 @@ def _engines(
             context.Process(target=_work, args=(job, device, parts, news, lifeline))
             for device in devices
         ]
-        with uninterrupted():
+        with starting_workers():
             for worker in workers:
                 worker.start()
         try:

@@ -49,9 +49,8 @@ def ingest(dataset: Dataset, progress: Progress) -> StepReport:
 
     def make(missing: Sequence[int]) -> Iterator[Records]:
         jobs = [_Job(number=k, config=dataset.config, step=step) for k in missing]
-        yield from progress.parts(
-            "ingest", map_parts(_ingest_part, jobs, dataset.config.runner), total=len(jobs)
-        )
+        mapped = map_parts(_ingest_part, jobs, dataset.config.runner, root=dataset.root)
+        yield from progress.parts("ingest", mapped, total=len(jobs))
 
     return finish_parts(
         dataset, step, numbers, make, extra=lambda _: {"libsndfile": libsndfile_version()}

@@ -5,6 +5,7 @@ refuses parts of another configuration, counts rejections, and writes the manife
 all there is to resume.
 """
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -71,6 +72,7 @@ def finish_parts(
     make: Callable[[Sequence[int]], Iterable[Records]],
     *,
     extra: Callable[[Counts], Mapping[str, str]] | None = None,
+    tells_itself: bool = False,
 ) -> StepReport:
     """Does the missing parts of a step and writes its manifest.
 
@@ -81,6 +83,8 @@ def finish_parts(
         make: Makes the parts it is given, in any order, yielding the records of each when
             all of its files have their final names.
         extra: Called with the counts of all parts; returns facts to keep in the manifest.
+        tells_itself: Whether `make` calls `tell_committed` for each part, since it yields them
+            later than it makes them.
 
     Raises:
         RejectedError: More rows were rejected than `max_rejected_fraction` allows.
@@ -93,17 +97,25 @@ def finish_parts(
     if old is not None and old.extension == dataset.extension:
         _check_same(dataset, step, old, inputs)
         return _report(step, old.parts, done=0, kept=len(numbers))
+    start = time.monotonic()
     committed = {} if old is None else {record.file: record for record in old.parts}
     missing = [k for k in numbers if not _is_done(dataset, step, k, committed)]
     for manifest in (*read.values(), *((old,) if old else ())):
         check_unchanged(dataset.root, manifest)
-    for records in make(missing):
+    dataset.tell("begins", {"step": step.name, "parts": len(numbers), "left": len(missing)})
+    made: list[PartRecord] = []
+    for done, records in enumerate(make(missing), start=1):
+        if not tells_itself:
+            tell_committed(dataset, step, records, left=len(missing) - done)
         committed.update({record.file: record for record in records})
+        made += records
     files = [f"{folder}/{part_name(k)}" for k in numbers for folder in step.folders]
     parts = tuple(
         committed[file] if file in committed else record_of(dataset.root, file) for file in files
     )
     counts = count_parts(dataset.root, parts)
+    before = {record.file for record in old.parts} if old else set()
+    _tell_end(dataset, step, made or [p for p in parts if p.file not in before], start)
     _check_rejections(dataset, step, parts, counts)
     manifest = Manifest(
         step=step.name,
@@ -119,19 +131,43 @@ def finish_parts(
     return _report(step, parts, done=len(missing), kept=len(numbers) - len(missing))
 
 
+def tell_committed(dataset: Dataset, step: Step, records: Records, *, left: int) -> None:
+    """Sends the files of a part to the storage, where there is one, and tells of it.
+
+    Raises:
+        StorageError: An earlier file could not be sent.
+    """
+    dataset.send_soon(records)
+    rejected, rows = _rows(step, records)
+    files = [record.file for record in records]
+    facts = {"step": step.name, "files": files, "rows": rows, "rejected": rejected, "left": left}
+    dataset.tell("committed", facts)
+
+
+def _tell_end(dataset: Dataset, step: Step, made: Iterable[PartRecord], start: float) -> None:
+    """Tells what this run made, also where it has rejected too much of it."""
+    made = tuple(made)
+    rejected, rows = _rows(step, made)
+    parts = sum(part.file.startswith(f"{step.folders[-1]}/") for part in made)
+    reasons = count_parts(dataset.root, made).get("rejections", {})
+    facts = {"step": step.name, "rows": rows, "rejected": rejected, "reasons": reasons}
+    facts |= {"parts_made": parts, "seconds": time.monotonic() - start}
+    dataset.tell("ends", facts)
+
+
 def _input(dataset: Dataset, name: str) -> Manifest:
     """The manifest of a finished input of this extension, made with what is configured now."""
     manifest = dataset.finished(name)
     if manifest.extension != dataset.extension:
         raise ShardError(f"{dataset.root}: the step {name} must be extended first")
     if manifest.identity != expected_identity(dataset, name):
-        raise OutputError(_edited(dataset, name))
+        raise OutputError(edited(dataset, name))
     return manifest
 
 
 def _check_same(dataset: Dataset, step: Step, old: Manifest, inputs: Mapping[str, str]) -> None:
     if old.identity != step.identity:
-        raise OutputError(_edited(dataset, step.name))
+        raise OutputError(edited(dataset, step.name))
     changed = sorted(name for name, digest in inputs.items() if old.inputs.get(name) != digest)
     if changed:
         raise OutputError(
@@ -141,7 +177,8 @@ def _check_same(dataset: Dataset, step: Step, old: Manifest, inputs: Mapping[str
         )
 
 
-def _edited(dataset: Dataset, name: str) -> str:
+def edited(dataset: Dataset, name: str) -> str:
+    """The sentence for a step that was made with other wordings or templates than now."""
     return (
         f"{dataset.root}: {name} was made with other wordings or templates than those that "
         "are there now; put the old files back, or choose another output (reuse: takes over "

@@ -74,7 +74,7 @@ def plan(dataset: Dataset, turn: str, progress: Progress) -> StepReport:
             )
             for k in missing
         ]
-        mapped = map_parts(_plan_part, jobs, dataset.config.runner)
+        mapped = map_parts(_plan_part, jobs, dataset.config.runner, root=dataset.root)
         yield from progress.parts(f"plan {turn}", mapped, total=len(jobs))
 
     def extra(counts: Counts) -> dict[str, str]:

@@ -1,8 +1,9 @@
 """replay: requests of a finished or growing dataset are asked again, answers compared.
 
 The engine is built from the configuration in the dataset's run.yaml; `--set` may only say
-where things are now. Requests go out as they are stored: token ids, sampling, seed. Nothing
-is written but reports/replay.json, and no lock is taken.
+where things are now, and must where the word of a stranger's dataset is not enough
+(`replay_trust`). Requests go out as they are stored: token ids, sampling, seed. Nothing is
+written but reports/replay.json, and no lock is taken.
 """
 
 import json
@@ -33,6 +34,7 @@ from sllm_data.steps.diff import read_document
 from sllm_data.steps.feeding import Feeder, OpenPart
 from sllm_data.steps.progress import Progress
 from sllm_data.steps.replay_sample import Asked, Row, draw_sample
+from sllm_data.steps.replay_trust import check_named
 from sllm_data.steps.rows import response_row
 
 MAX_DISTANCE = 0.1
@@ -60,7 +62,8 @@ def replay(
 
     Raises:
         OutputError: There is no dataset, or the report can't be written.
-        ConfigError: An override is of a field that rows depend on.
+        ConfigError: An override is of a field that rows depend on, or the dataset has a server,
+            a key or a function that no override names.
         ShardError: The pass has no answers, or a part is damaged.
         ModelError: The model is not the one that the requests were rendered for.
         EngineError: The engine can't start, died, or takes prompts in another form.
@@ -120,6 +123,7 @@ def _configured(root: Path, document: Document, overrides: Sequence[str]) -> Run
             f"{where}: --set must leave what the answers depend on as it is, got "
             f"{'; '.join(refused)}; a model folder that moved must have its old name"
         )
+    check_named(config.backbone, overrides, where=where)
     return config
 
 

@@ -3,54 +3,33 @@
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 
 from sllm_data.config import RunConfig
 from sllm_data.errors import ConfigError
-from sllm_data.files import output_lock
-from sllm_data.records import PASSES, Pass
+from sllm_data.records import PASSES
+from sllm_data.runners import cluster_kept, pass_fence, put_fence
 from sllm_data.steps.align import align
 from sllm_data.steps.assemble import assemble
 from sllm_data.steps.card import write_card
 from sllm_data.steps.dataset import Dataset, open_dataset
 from sllm_data.steps.engines import Engines
+from sllm_data.steps.forecast import check_budget
 from sllm_data.steps.generate import generate
+from sllm_data.steps.growth import begin_growth
 from sllm_data.steps.index import index
 from sllm_data.steps.ingest import ingest
 from sllm_data.steps.listing import list_candidates
+from sllm_data.steps.order import step_names
 from sllm_data.steps.parts import StepReport
 from sllm_data.steps.plan import plan
 from sllm_data.steps.preflight import check_inputs, check_working_folder
 from sllm_data.steps.progress import Progress
-
-
-def step_names(config: RunConfig) -> list[str]:
-    """Returns the steps that a configuration needs, in their order.
-
-    `align` is there only where an aligner is configured, each pass but `main` only where
-    something asks for it.
-    """
-    names = ["candidates", "ingest", "index"]
-    if config.alignment.backend != "none":
-        names.append("align")
-    for turn in PASSES:
-        if turn in _passes(config):
-            names += [f"plan.{turn}", f"generate.{turn}"]
-    return [*names, "assemble"]
-
-
-def _passes(config: RunConfig) -> set[Pass]:
-    needed: dict[Pass, bool] = {
-        "restore": config.prompts.preparation == "restored",
-        "question": config.writes_questions,
-        "main": True,
-        "followup": config.followup.chance > 0,
-        "followup_answer": config.followup.chance > 0,
-        "judge": config.filters.judge,
-    }
-    return {turn for turn, is_needed in needed.items() if is_needed}
+from sllm_data.steps.stored import fetch_corpora, fetch_others, held_output
+from sllm_data.steps.watching import watched
+from sllm_data.storage.places import shown
 
 
 def run_step(
@@ -73,8 +52,11 @@ def run_step(
     names = step_names(config)
     if name not in names:
         raise ConfigError(f"step must be one of {', '.join(names)}, got {name!r}")
-    with output_lock(config.output), closing(Engines()) as own:
-        return _run(open_dataset(config, extend=extend), name, progress, engines or own)
+    with _held(config, progress) as held, cluster_kept(), closing(Engines()) as own:
+        _wait_for_workers(config)
+        grow = extend and name == "candidates"
+        dataset = held(_opened(config, progress, extend=extend, grow=grow))
+        return _run(dataset, name, progress, engines or own)
 
 
 def run_all(
@@ -83,12 +65,55 @@ def run_all(
     """Runs all steps under one lock, yielding what each did.
 
     Raises:
+        RejectedError: What is left is forecast to take more than `config.budget`.
         SllmDataError: Whatever a step finds wrong; finished parts stand.
     """
-    with output_lock(config.output), closing(Engines()) as engines:
-        dataset = open_dataset(config, extend=extend)
+    with _held(config, progress) as held, cluster_kept(), closing(Engines()) as engines:
+        check_budget(config, progress, extend=extend)
+        _wait_for_workers(config)
+        dataset = held(_opened(config, progress, extend=extend, grow=extend))
         for name in step_names(config):
             yield _run(dataset, name, progress, engines)
+
+
+def _wait_for_workers(config: RunConfig) -> None:
+    """Those of a run that was killed, on other machines, must not write into this one."""
+    if config.runner.kind == "ray":
+        put_fence(config.output)
+    else:
+        pass_fence(config.output)
+
+
+def _opened(config: RunConfig, progress: Progress, *, extend: bool, grow: bool) -> Dataset:
+    """Opens the dataset; where it may grow, with an extension for new utterances."""
+    dataset = open_dataset(config, extend=extend)
+    if not grow or not dataset.is_finished:
+        return dataset
+    check_working_folder()
+    fetch_corpora(config, progress)
+    return begin_growth(dataset)
+
+
+@contextmanager
+def _held(config: RunConfig, progress: Progress) -> Iterator[Callable[[Dataset], Dataset]]:
+    """Holds a run's output, with what it reads fetched and with those who watch listening.
+
+    Yields what gives a dataset its ways to tell and to send.
+    """
+    about = {
+        "output": shown(config.output),
+        "recipe": config.recipe_name,
+        "model": config.backbone.model_name,
+    }
+    with watched(config.watch, about=about) as tell, held_output(config, progress) as mirror:
+        fetch_others(config, progress)
+
+        def given(dataset: Dataset) -> Dataset:
+            if mirror is not None:
+                mirror.send_changed()  # run.yaml stands before any part
+            return replace(dataset, mirror=mirror, tell=tell)
+
+        yield given
 
 
 def _run(dataset: Dataset, name: str, progress: Progress, engines: Engines) -> StepReport:
@@ -97,12 +122,15 @@ def _run(dataset: Dataset, name: str, progress: Progress, engines: Engines) -> S
         engines.close()  # nothing asks after this step has begun; its memory is of use
     if name in ("candidates", "ingest") and not _is_made(dataset, name):
         check_working_folder()
+        fetch_corpora(dataset.config, progress)
     if name == "candidates" and not _is_made(dataset, name):
         check_inputs(dataset.config)
     report = _steps(dataset, progress, engines)[name]()
     if name == "assemble":
         write_card(dataset)
         shutil.rmtree(dataset.work, ignore_errors=True)
+    if dataset.mirror is not None:
+        dataset.mirror.send_changed()
     return replace(report, seconds=time.monotonic() - start)
 
 

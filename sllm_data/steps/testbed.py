@@ -18,7 +18,7 @@ from sllm_data.files import output_lock, shipped_folder, writing
 from sllm_data.prompting.languages import language_name
 from sllm_data.prompting.pools import Pools, load_pools
 from sllm_data.prompting.templates import load_template, template_from_string
-from sllm_data.runners import start_worker, uninterrupted
+from sllm_data.runners import start_worker, starting_workers
 from sllm_data.steps.progress import Bar, Progress
 from sllm_data.testbed.answers import TASKS
 from sllm_data.testbed.assets import Asset, Kind, as_json, read_asset, record, recorded
@@ -160,7 +160,7 @@ def _train_all(jobs: Sequence[_Job], progress: Progress) -> None:
         for job, bar in zip(jobs, bars, strict=True):
             hears, tells = context.Pipe(duplex=False)
             workers.append(context.Process(target=_work, args=(job, tells, lifeline)))
-            with uninterrupted():
+            with starting_workers():
                 workers[-1].start()
             tells.close()
             talks[hears] = job, bar

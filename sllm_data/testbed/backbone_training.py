@@ -103,8 +103,9 @@ def train_backbone(
                     f"were over after step {step + 1:,} of {training.steps:,}, with a loss of "
                     f"{loss:.3f}; allow more minutes"
                 )
-        model = model.to(torch.bfloat16)  # examined is what is saved
+        model = model.to(torch.bfloat16)
         save(folder, model, tokenizer)
+        model = model.float()  # what was saved; many processors compute bfloat16 slowly
         chat = wrapped(tokenizer)
         sentences, stories = (
             examine(
@@ -138,7 +139,8 @@ def examine_folder(folder: Path, exam: Sequence[Lesson]) -> dict[str, float]:
     import torch  # noqa: PLC0415 - its import takes seconds
     from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415 - as above
 
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    # many processors compute bfloat16 slowly
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     return examine(model, AutoTokenizer.from_pretrained(folder), exam)
 
 

@@ -39,7 +39,7 @@ MAX_FRAMES = 3_000
 _NUM_MELS = 80
 _HOP = 160  # samples between frames
 _WINDOW = 400  # samples of a frame
-_HEAD = "ctc_head.safetensors"
+HEAD = "ctc_head.safetensors"
 _WAVELENGTHS = (6.0, 400.0)  # of the table of positions, in positions
 
 
@@ -102,13 +102,28 @@ class Encoder:
         Raises:
             ValueError: The clip is shorter than 25 ms or longer than 30 s.
         """
-        import torch  # noqa: PLC0415 - its import takes seconds
+        return self.transcribe_all([samples])[0]
 
-        features = torch.from_numpy(log_mel(samples))[None]
+    def transcribe_all(self, clips: Sequence[npt.NDArray[np.int16]]) -> list[str]:
+        """Does the same with several clips at once, padded to the longest of them.
+
+        Raises:
+            ValueError: A clip is shorter than 25 ms or longer than 30 s.
+        """
+        import torch  # noqa: PLC0415 - its import takes seconds
+        from torch.nn.utils.rnn import pad_sequence  # noqa: PLC0415 - as above
+
+        features = [torch.from_numpy(log_mel(samples)).T for samples in clips]
+        num_frames = torch.tensor([len(each) for each in features])
         with torch.inference_mode():
-            states = self.encode(features, torch.tensor([features.shape[-1]]))
-            labels = self.head(states)[0].argmax(dim=-1).tolist()
-        return " ".join(self.words[label - 1] for label, _ in groupby(labels) if label)
+            states = self.encode(pad_sequence(features, batch_first=True).mT, num_frames)
+            labels = self.head(states).argmax(dim=-1)
+        return [
+            " ".join(self.words[label - 1] for label, _ in groupby(each[:positions]) if label)
+            for each, positions in zip(
+                labels.tolist(), ((num_frames + 1) // 2).tolist(), strict=True
+            )
+        ]
 
     def save(self, folder: Path) -> None:
         """Writes the model folder; files in it are overwritten."""
@@ -117,7 +132,7 @@ class Encoder:
         folder.mkdir(parents=True, exist_ok=True)
         deepcopy(self.whisper).half().save_pretrained(folder)
         head = {name: value.half() for name, value in self.head.state_dict().items()}
-        save_file(head, folder / _HEAD)
+        save_file(head, folder / HEAD)
         feature_extractor().save_pretrained(folder)
 
 
@@ -132,7 +147,7 @@ def load_encoder(folder: Path) -> Encoder:
     from torch import float32  # noqa: PLC0415 - as above
     from transformers import WhisperModel  # noqa: PLC0415 - as above
 
-    for name in ("config.json", "model.safetensors", _HEAD):
+    for name in ("config.json", "model.safetensors", HEAD):
         if not (folder / name).is_file():
             raise ModelError(
                 f"{folder}: must hold {name} of a speech encoder, there is none; make one with "
@@ -141,7 +156,7 @@ def load_encoder(folder: Path) -> Encoder:
     try:
         whisper = WhisperModel.from_pretrained(folder, dtype=float32, local_files_only=True)
         head = _head(whisper)
-        head.load_state_dict(load_file(folder / _HEAD))
+        head.load_state_dict(load_file(folder / HEAD))
     except (OSError, ValueError, RuntimeError, AttributeError, SafetensorError) as error:
         raise ModelError(f"{folder}: must hold a speech encoder, found: {error}") from error
     return Encoder(whisper.eval(), head)

@@ -1,13 +1,17 @@
 """Where figures are drawn as curves: TensorBoard, and Weights & Biases where it is installed."""
 
 import importlib
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 from sllm_data.errors import TrainingError
+from sllm_data.files import write_text
 from sllm_data.trainer.config import LoggingConfig
+
+_WANDB_ID = ".wandb-id"
 
 
 class Board(Protocol):
@@ -73,5 +77,11 @@ def _wandb(project: str, output: Path) -> Iterator[Board]:
             "logging.boards must not name wandb where it is not installed; install the package "
             "wandb, or leave it out"
         ) from error
-    with wandb.init(project=project, dir=str(output), name=output.name, resume="allow") as run:
+    known = output / _WANDB_ID  # a training that goes on goes on in the same run
+    if not known.exists():
+        write_text(known, f"{uuid.uuid4().hex}\n")
+    run_id = known.read_text(encoding="ascii").strip()
+    with wandb.init(
+        project=project, dir=str(output), name=output.name, id=run_id, resume="allow"
+    ) as run:
         yield _Wandb(run)

@@ -45,13 +45,19 @@ def measured_budget(
         TrainingError: Not even the smallest pack fits, or no bound is given on the CPU.
     """
     bound = _memory_bound(model, memory_gib)
+    kept = model.encoder.kept
+    bound -= kept.most_bytes / _GIB if kept is not None else 0.0
 
     def fits(granules: int) -> bool:
         budget = granules * _GRANULE
         peaks = (_peak_gib(model, losses, budget, long=long) for long in (True, False))
         return all(peak <= bound for peak in peaks)
 
-    found = largest(fits, at_most=at_most // _GRANULE)
+    model.encoder.kept = None  # it would know each made-up clip from the second on
+    try:
+        found = largest(fits, at_most=at_most // _GRANULE)
+    finally:
+        model.encoder.kept = kept
     if not found:
         raise TrainingError(
             f"a pack of {_GRANULE} positions must fit into {bound:.2f} GiB beside the model, and "

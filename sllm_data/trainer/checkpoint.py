@@ -12,6 +12,7 @@ disk or a copy cut short is found out by its digests; then the one before is tak
 import hashlib
 import json
 import os
+import pickle
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -99,7 +100,7 @@ def newest_checkpoint(
         if not broken:
             facts = _facts(path)
             _refuse_other_ranks(path, facts, ranks)
-            state = torch.load(path / _file_of(ranks.rank), map_location="cpu", weights_only=True)
+            state = _read(path / _file_of(ranks.rank))
             return Checkpoint(step=facts["step"], facts=facts, state=state)
         say(f"{path}: the checkpoint is not whole ({broken}); the one before is taken")
     if found:
@@ -125,6 +126,18 @@ def _found(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted((path for path in folder.iterdir() if _NAME.fullmatch(path.name)), reverse=True)
+
+
+def _read(path: Path) -> State:
+    """Reads tensors and plain values; a file that would run code is refused before it does."""
+    try:
+        state: State = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise TrainingError(
+            f"{path}: must hold tensors and plain values only, it holds something that would "
+            "run code; it was not written by a training: delete the checkpoint"
+        ) from error
+    return state
 
 
 def _file_of(rank: int) -> str:

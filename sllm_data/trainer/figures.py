@@ -111,19 +111,22 @@ class Totals:
 class Meter:
     """Weighs the packs of a step."""
 
-    cost: ModelCost
+    costs: Sequence[ModelCost]
+    """Of packs, in each stage."""
     budget: int
     peak_flops: float | None
     """Of all ranks' machines in a second, where it is known."""
     ranks: Ranks
 
-    def weigh(self, packs: Sequence[PackedBatch], *, seconds: float, waited: float) -> Totals:
+    def weigh(
+        self, packs: Sequence[PackedBatch], *, stage: int, seconds: float, waited: float
+    ) -> Totals:
         """Returns the sums of a step; all ranks call it."""
         mine = [
             sum(len(pack.text.labels) for pack in packs),
             sum(len(pack.text.token_ids) for pack in packs),
             sum(pack.audio_seconds for pack in packs),
-            sum(self.cost.flops(pack) for pack in packs),
+            sum(self.costs[stage].flops(pack) for pack in packs),
             len(packs) * self.budget,
             waited,
         ]

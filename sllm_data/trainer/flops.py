@@ -13,6 +13,7 @@ twin, what activation checkpointing computes again, softmax, norms, activations.
 is this divided by the time and by what the machine could do in it, is rather told too low.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,8 +84,18 @@ class ModelCost:
         )
 
 
-def cost_of(model: SpeechLM) -> ModelCost:
-    """Returns what positions cost in a model, from the sizes of its matrices."""
+def cost_of(model: SpeechLM, rates: Mapping[str, float] | None = None) -> ModelCost:
+    """Returns what positions cost in a model, from the sizes of its matrices.
+
+    Args:
+        model: The model.
+        rates: Learning rates by part: one of 0 has no gradients of its own. All that can be
+            trained is, where there are none.
+    """
+
+    def is_trained(part: str) -> bool:
+        return rates is None or rates[part] > 0
+
     head = model.llm.get_output_embeddings()
     encoder = model.encoder.whisper
     size = encoder.config
@@ -97,15 +108,25 @@ def cost_of(model: SpeechLM) -> ModelCost:
             encoder,
             without={id(encoder.embed_positions.weight)},
             attention=size.encoder_layers * size.d_model,
+            is_trained=is_trained("encoder"),
         ),
-        connector=_part(model.connector, without=set(), attention=0, with_backward=True),
+        connector=_part(
+            model.connector,
+            without=set(),
+            attention=0,
+            is_trained=is_trained("connector"),
+            with_backward=True,
+        ),
         llm=_part(
             model.llm,
             without=tables,
             attention=text.num_hidden_layers * _width(text),
+            is_trained=is_trained("llm"),
             with_backward=True,
         ),
-        head=_part(head, without=set(), attention=0, with_backward=True),
+        head=_part(
+            head, without=set(), attention=0, is_trained=is_trained("llm"), with_backward=True
+        ),
     )
 
 
@@ -115,12 +136,17 @@ def _width(config: Any) -> int:  # Any: a configuration of transformers
 
 
 def _part(
-    module: nn.Module, *, without: set[int], attention: int, with_backward: bool | None = None
+    module: nn.Module,
+    *,
+    without: set[int],
+    attention: int,
+    is_trained: bool,
+    with_backward: bool | None = None,
 ) -> PartCost:
     matrices = [
         param for param in module.parameters() if param.dim() > 1 and id(param) not in without
     ]
-    trained = sum(param.numel() for param in matrices if param.requires_grad)
+    trained = sum(param.numel() for param in matrices if is_trained and param.requires_grad)
     return PartCost(
         weights=sum(param.numel() for param in matrices),
         trained=trained,

@@ -87,13 +87,14 @@ def train(config: TrainConfig, progress: Progress, *, say: Say = _silent) -> Tra
         training = set_up(config, ranks, say=say)
         stack.enter_context(closing(training.stream))
         meter = Meter(
-            cost=training.cost,
+            costs=training.costs,
             budget=training.budget,
             peak_flops=training.peak_flops,
             ranks=ranks,
         )
         tell = stack.enter_context(_telling(training, progress))
         packs_of, is_halving, totals = iter(training.stream), False, Totals()
+        stack.enter_context(_told_of_memory(training.budget))
 
         for step in range(training.steps_done, config.num_steps):
             begun = time.perf_counter()
@@ -110,11 +111,12 @@ def train(config: TrainConfig, progress: Progress, *, say: Say = _silent) -> Tra
                 step=step + 1,
             )
             seconds = time.perf_counter() - begun
-            work = meter.weigh(packs, seconds=seconds, waited=waited)
+            stage = stage_number(config.stages, step)
+            work = meter.weigh(packs, stage=stage, seconds=seconds, waited=waited)
             totals.add(work)
             figures = StepFigures(
                 step=step + 1,
-                stage=stage_number(config.stages, step),
+                stage=stage,
                 loss=means.total,
                 parts=means.parts,
                 rates=rates,
@@ -161,9 +163,22 @@ def _gradients(
         is_halving = True
         say(
             f"step {step + 1}: the GPU's memory is too small for packs of {training.budget:,} "
-            "positions; from here on each is computed in two halves, with the same gradients; a "
-            "smaller data.budget is faster"
+            "positions; from here on each is computed in two halves, with the same gradients but "
+            "for dropout; a smaller data.budget is faster"
         )
+
+
+@contextmanager
+def _told_of_memory(budget: int) -> Iterator[None]:
+    """Says what to do where memory ends elsewhere than in a step's gradients."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        raise TrainingError(
+            f"the GPU's memory must hold packs of {budget:,} positions, two means for each "
+            "trained number and the packs of validation, and does not; choose a smaller "
+            "data.budget, LoRA, or more GPUs, and another output"
+        ) from error
 
 
 def _validated(training: Training, done: int) -> float | None:

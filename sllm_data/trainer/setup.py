@@ -24,7 +24,7 @@ from sllm_data.trainer.distributed import Ranks, shard
 from sllm_data.trainer.flops import ModelCost, cost_of, peak_tflops
 from sllm_data.trainer.model.llm import load_renderer
 from sllm_data.trainer.model.speech_lm import SpeechLM, load_speech_lm
-from sllm_data.trainer.optim import make_optimizer
+from sllm_data.trainer.optim import GROUPS, make_optimizer
 from sllm_data.trainer.provenance import Facts, facts_of, facts_of_models, refuse_another
 from sllm_data.trainer.state import restore
 from sllm_data.trainer.step import Stepper
@@ -47,7 +47,8 @@ class Training:
     validation: tuple[PackedBatch, ...]
     budget: int
     """Positions of a pack."""
-    cost: ModelCost
+    costs: tuple[ModelCost, ...]
+    """What packs cost in each stage."""
     peak_flops: float | None
     """What all ranks' machines could do in a second, where it is known."""
     facts: Facts
@@ -75,7 +76,10 @@ def set_up(config: TrainConfig, ranks: Ranks, *, say: Callable[[str], None]) -> 
     model = load_speech_lm(
         config.model, seed=config.seed, dtype=DTYPES[config.precision], device=ranks.device
     )
-    cost = cost_of(model)
+    costs = tuple(
+        cost_of(model, {part: getattr(stage.learning_rates, part) for part in GROUPS})
+        for stage in config.stages
+    )
     budget = _budget(config, model, checkpoint, ranks, say=say)
     data = config.data.model_copy(update={"budget": budget})
     stream = _open(data, config, model, renderer, ranks)
@@ -106,7 +110,7 @@ def set_up(config: TrainConfig, ranks: Ranks, *, say: Callable[[str], None]) -> 
             stream=stream,
             validation=_validation_packs(data, config, model, renderer, ranks),
             budget=budget,
-            cost=cost,
+            costs=costs,
             peak_flops=_peak_flops(config, ranks),
             facts=facts,
             steps_done=checkpoint.step if checkpoint else 0,
@@ -189,7 +193,12 @@ def _validation_packs(
     other = data.model_copy(update={"datasets": entries, "workers": 0, "text_share": 0.0})
     try:
         with closing(_open(other, config, model, renderer, ranks, epochs=1)) as stream:
-            return tuple(islice(stream, chosen.packs))
+            found = tuple(islice(stream, chosen.packs))
+            if not found:
+                raise TrainingError(
+                    f"no row of the split {chosen.split} can be trained on: {stream.told()}"
+                )
+            return found
     except SllmDataError as error:
         raise TrainingError(
             f"validation: {error}; choose another split, or set validation.every_steps to 0"

@@ -4,7 +4,7 @@ DuckDB reads the few columns that a question needs and spills to disk, so memory
 for a thousand rows and for a hundred million.
 """
 
-from sllm_data.validation import answers, doubles, held_out, separation
+from sllm_data.validation import answers, apart, doubles, held_out, separation
 from sllm_data.validation.findings import Tally
 from sllm_data.validation.fingerprints import write_fingerprints
 from sllm_data.validation.pages import noting_damage
@@ -17,8 +17,16 @@ RULES: tuple[Rule, ...] = (
     *held_out.RULES,
     *doubles.RULES,
     *answers.RULES,
+    *apart.RULES,
 )
 
+_QUESTIONS = (
+    separation.check,
+    held_out.check,
+    doubles.check,
+    answers.check,
+    apart.check,
+)
 _ALL = Part(file="", table="samples", number=0)
 
 
@@ -27,6 +35,6 @@ def check(subject: Subject, tally: Tally) -> None:
     fingerprints = write_fingerprints(subject, tally)
     with database(subject) as connection:
         views = Views(subject, tally, connection, fingerprints)
-        for ask in (separation.check, held_out.check, doubles.check, answers.check):
+        for ask in _QUESTIONS:
             with noting_damage(_ALL, tally):
                 ask(views)

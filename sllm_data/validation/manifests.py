@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sllm_data.shards import SCHEMA_VERSION, PartRecord, part_name
 from sllm_data.steps.identities import identities
-from sllm_data.steps.run import step_names
+from sllm_data.steps.order import step_names
 from sllm_data.validation import losses
 from sllm_data.validation.findings import Finding, Tally, shown
 from sllm_data.validation.footers import read_footers

@@ -84,6 +84,8 @@ class Options:
     jobs: int | None = None
     """None: one for each core."""
     keep: int = 20
+    against: tuple[Path, ...] = ()
+    """Datasets whose test rows the training rows must have nothing of; level 3 only."""
     progress: Progress = field(default_factory=lambda: Progress(None))
 
 
@@ -108,9 +110,9 @@ def open_subject(
         OutputError: There is no dataset.
         ShardError: A published schema that was asked for can't be used.
     """
-    listed = sorted(_listed(root))
+    listed = sorted(listed_files(root))
     foreign = not (root / "run.yaml").exists() and not any((root / "manifest").glob("*.json"))
-    parts = _parts(listed, tally)
+    parts = parts_among(listed, tally)
     if foreign and not parts:
         raise OutputError(
             f"{root}: must be a dataset (run.yaml and manifest/), or a folder that holds "
@@ -132,6 +134,7 @@ def open_subject(
         sample=options.sample,
         jobs=options.jobs or len(os.sched_getaffinity(0)),
         keep=options.keep,
+        against=options.against,
         scratch=scratch,
         progress=options.progress,
     )
@@ -140,8 +143,12 @@ def open_subject(
     return subject
 
 
-def _listed(root: Path) -> Iterator[str]:
-    """Yields all files below the folder, relative to it, with forward slashes."""
+def listed_files(root: Path) -> Iterator[str]:
+    """Yields all files below the folder, relative to it, with forward slashes.
+
+    Raises:
+        OutputError: There is no such folder.
+    """
     if not root.is_dir():
         raise OutputError(f"{root}: must be the folder of a dataset, there is no such folder")
     for folder, folders, files in os.walk(root, followlinks=True):
@@ -152,7 +159,8 @@ def _listed(root: Path) -> Iterator[str]:
             yield (relative / name).as_posix()
 
 
-def _parts(listed: list[str], tally: Tally) -> tuple[Part, ...]:
+def parts_among(listed: list[str], tally: Tally) -> tuple[Part, ...]:
+    """Returns the parts among the files of a folder; those in no table's folder are findings."""
     found: list[Part] = []
     places: dict[str, int] = {}
     for file in listed:

@@ -29,6 +29,11 @@ def validate(root: Path, options: Options) -> Report:
     """
     if not 0 < options.sample <= 1:
         raise ConfigError(f"sample must be above 0 and at most 1, got {options.sample:g}")
+    if options.against and options.level < len(DEEPER):
+        raise ConfigError(
+            f"against compares datasets at level {len(DEEPER)}, got level {options.level}; add "
+            f"--level {len(DEEPER)}"
+        )
     start = time.monotonic()
     path, contract = contract_of(root, options)
     contract.check_rules(RULES.keys(), where=str(path))

@@ -80,6 +80,8 @@ class Subject:
     """Processes."""
     keep: int
     """Findings to keep of each rule."""
+    against: tuple[Path, ...]
+    """Datasets whose test rows the training rows must have nothing of."""
     scratch: Path
     """Empty folder for intermediate files; removed in the end."""
     progress: Progress

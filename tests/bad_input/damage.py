@@ -1,4 +1,4 @@
-"""What can happen to the files of a dataset between two commands, as in `mistakes`."""
+"""What can go wrong with a dataset between two commands, as in `mistakes`."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -65,6 +65,36 @@ def a_dataset_that_is_none(here, command):
     return ("stats", "older")
 
 
+def an_export_to_a_folder_with_something_in_it(here, command):
+    _dataset(here, command, "run")
+    (here / "copy").mkdir()
+    (here / "copy/notes").touch()
+    return ("export", "out", "copy", "--format", "nemo")
+
+
+def an_export_in_a_layout_that_is_none(here, command):
+    _dataset(here, command, "run")
+    return ("export", "out", "copy", "--format", "nemos")
+
+
+def an_export_of_what_the_layout_can_not_hold(here, command):
+    tasks = ("repetition", "intent", "sentiment", "keywords", "translation", "continuation")
+    write_run(here, tasks={task: {"max_tokens": 2} for task in tasks})
+    said = command("run", "run.yaml")
+    assert said.status == 0, said.err
+    return ("export", "out", "copy", "--format", "salmonn")
+
+
+def an_export_of_rows_that_are_not_there(here, command):
+    _dataset(here, command, "run")
+    return ("export", "out", "copy", "--format", "nemo", "--task", "poetry")
+
+
+def an_export_of_no_dataset(here, command):
+    (here / "older").mkdir()
+    return ("export", "older", "copy", "--format", "nemo")
+
+
 DAMAGE: dict[str, Callable[[Path, Command], Sequence[object]]] = {
     "a part with a foreign schema": a_part_with_a_foreign_schema,
     "a part with a cut footer": a_part_with_a_cut_footer,
@@ -73,4 +103,9 @@ DAMAGE: dict[str, Callable[[Path, Command], Sequence[object]]] = {
     "an unfinished part with a foreign schema": an_unfinished_part_with_a_foreign_schema,
     "responses with a foreign schema to reuse": responses_with_a_foreign_schema_to_reuse,
     "a dataset that is none": a_dataset_that_is_none,
+    "an export to a folder with something in it": an_export_to_a_folder_with_something_in_it,
+    "an export in a layout that is none": an_export_in_a_layout_that_is_none,
+    "an export of what the layout can not hold": an_export_of_what_the_layout_can_not_hold,
+    "an export of rows that are not there": an_export_of_rows_that_are_not_there,
+    "an export of no dataset": an_export_of_no_dataset,
 }

@@ -1,15 +1,26 @@
 """Finding a model: folders, the hub's cache, and one sentence for whatever is missing."""
 
+import json
 import shutil
+import subprocess
+import sys
 
 import pytest
+from transformers import AutoTokenizer
 
 from sllm_data.chat import ChatRenderer
-from sllm_data.chat.loading import locate
+from sllm_data.chat.loading import load_tokenizer, locate
 from sllm_data.errors import ModelError
 from sllm_data.records import Message
 
 _COMMIT = "0123456789abcdef0123456789abcdef01234567"
+_LOADS = """
+import sys
+from pathlib import Path
+from sllm_data.chat.loading import load_tokenizer
+load_tokenizer(Path(sys.argv[1]), model="tiny")
+print("torch" in sys.modules)
+"""
 _HELLO = [Message(role="user", content="hello")]
 
 
@@ -100,3 +111,22 @@ def test_a_local_revision_follows_the_content_of_the_folder(folder):
 def test_a_local_revision_ignores_where_the_folder_lies(folder, tmp_path):
     moved = shutil.copytree(folder, tmp_path / "elsewhere")
     assert locate(str(folder), revision=None)[1] == locate(str(moved), revision=None)[1]
+
+
+def test_a_tokenizer_of_the_general_class_is_what_auto_tokenizer_gives(tiny_backbone, tmp_path):
+    """Loaded without torch, which takes ten seconds; one of a class of its own is left to it."""
+    general = {"tokenizer_class": "TokenizersBackend"}
+    assert (
+        general.items()
+        <= json.loads((tiny_backbone / "tokenizer_config.json").read_text()).items()
+    )
+    found = load_tokenizer(tiny_backbone, model="tiny")
+    expected = AutoTokenizer.from_pretrained(str(tiny_backbone))
+    assert type(found) is type(expected)
+    assert found.backend_tokenizer.to_str() == expected.backend_tokenizer.to_str()
+    assert found.special_tokens_map == expected.special_tokens_map
+    assert found.chat_template == expected.chat_template
+
+    program = [sys.executable, "-c", _LOADS, str(tiny_backbone)]
+    ended = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert ended.stdout == "False\n", ended.stderr

@@ -114,7 +114,7 @@ def damaged(dataset, tmp_path):
 
 def test_rows_that_can_t_be_heard_are_named_and_left_out_on_every_side(trained, asking, damaged):
     seen = []
-    answers, skipped, _ = ask(
+    answers, skipped, *_ = ask(
         trained,
         replace(asking, dataset=damaged, max_tokens=1, sides=("speech", "text")),
         name="",

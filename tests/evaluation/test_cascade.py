@@ -17,10 +17,19 @@ from transformers import (
 from sllm_data.audio.decode import DecodedClip
 from sllm_data.errors import ConfigError, ModelError
 from sllm_data.evaluation.asking import Asking, ask
-from sllm_data.evaluation.cascade import AsrModel, Remembering, Utterance, as_written_down
+from sllm_data.evaluation.cascade import (
+    AsrModel,
+    Remembering,
+    Utterance,
+    WorldEars,
+    as_written_down,
+)
 from sllm_data.evaluation.rows import chosen_rows
 from sllm_data.records import Span, Turn
 from sllm_data.testbed.assets import shipped
+from sllm_data.testbed.encoder import word_error_rate
+from sllm_data.testbed.speech import Synthesizer
+from sllm_data.testbed.voices import WORLD_VOICES
 from tests.alignment.tone_model import RATE_HZ, random_words, tones, write_tone_model
 
 
@@ -59,11 +68,11 @@ def test_the_model_writes_down_what_it_answers_when_it_is_asked_to(asked):
 
 
 def test_the_time_of_both_is_told_by_the_length_of_an_answer(asked):
-    latency = asked.latency
-    assert latency.lengths == (1, 4)
-    assert latency.rows == 8
-    assert min(latency.speech + latency.cascade) > 0
-    assert len(latency.ratios) == 2
+    assert [latency.rows for latency in asked.latency] == [1, 10]
+    for latency in asked.latency:
+        assert latency.lengths == (1, 4)
+        assert min(latency.speech + latency.cascade) > 0
+        assert len(latency.ratios) == 2
 
 
 def test_a_transcriber_without_a_mistake_changes_no_word_of_the_text_side(rows):
@@ -87,6 +96,34 @@ def test_speech_between_words_is_written_down_in_its_place(rows):
     read = as_written_down(row, ["yes", "no"])
     assert read.text_messages[0].content == "He said: yes And: no"
     assert [message.role for message in read.text_messages] == ["user", "assistant"]
+
+
+def test_the_encoder_of_the_world_writes_down_what_it_hears(trained, dataset):
+    asking = Asking(
+        dataset=dataset, sides=("cascade",), max_tokens=32, asr=str(shipped("encoder"))
+    )
+    found = ask(trained, asking, name="tiny").predictions
+    assert {each.model for each in found} == {"the encoder's own words, then backbone"}
+    assert (
+        word_error_rate([each.transcript for each in found], [each.written_down for each in found])
+        < 0.05
+    )
+    right = [each for each in found if each.written_down == each.transcript]
+    assert all(each.prediction == each.reference for each in right)
+    assert len(right) > len(found) / 2
+
+
+@pytest.mark.parametrize(("seconds", "is_heard"), [(0.02, False), (0.5, True), (31.0, True)])
+def test_the_encoder_of_the_world_takes_any_length(seconds, is_heard):
+    ears = WorldEars(shipped("encoder"))
+    speech = Synthesizer().speak("the ferry was late", voice=WORLD_VOICES[0].name)
+    samples = np.resize(speech.samples, int(seconds * speech.rate_hz))[:, None]
+    clip = DecodedClip(samples=samples, sampling_rate=speech.rate_hz, codec="pcm")
+    said = Utterance(
+        source=0, clip=clip, start=0, num_samples=len(samples), gain_db=0.0, language="en"
+    )
+    (text,) = ears([said])
+    assert bool(text) is is_heard
 
 
 def test_a_ctc_model_writes_down_what_is_sung(tmp_path):
@@ -191,3 +228,30 @@ def test_what_is_no_model_that_transcribes_is_refused(trained, tmp_path):
 
     with pytest.raises(ModelError, match=r"none: must hold a model that transcribes"):
         transcriber_of(str(tmp_path / "none"), trained, [])
+
+
+def test_pieces_of_long_speech_stay_in_their_order_whatever_is_heard_beside():
+    speech = Synthesizer().speak("the ferry was late", voice=WORLD_VOICES[0].name)
+    short, long = (
+        np.resize(speech.samples, seconds * speech.rate_hz)[:, None] for seconds in (4, 40)
+    )
+    clips = [
+        DecodedClip(samples=samples, sampling_rate=speech.rate_hz, codec="pcm")
+        for samples in (long, short)
+    ]
+    said = [
+        Utterance(
+            source=id(clip),
+            clip=clip,
+            start=0,
+            num_samples=len(clip.samples),
+            gain_db=0.0,
+            language="en",
+        )
+        for clip in clips
+    ]
+    ears = WorldEars(shipped("encoder"))
+    alone = [ears([each])[0] for each in said]
+    assert ears(said) == alone
+    assert ears(said[::-1]) == alone[::-1]
+    assert len(alone[0].split()) > 5 * len(alone[1].split())

@@ -68,7 +68,8 @@ def test_predictions_are_enough_without_model_and_dataset(evaluated, tmp_path):
     shutil.copy(evaluated[0] / "predictions.jsonl", saved)
     said = _run("--from", saved)
     assert said.exit_code == 0, said.exception
-    assert "<audio" not in (tmp_path / "index.html").read_text()
+    assert "<audio" not in (tmp_path / "rescored/index.html").read_text()
+    assert {path.name for path in tmp_path.iterdir()} == {"p.jsonl", "rescored"}
 
 
 def test_another_scoring_asks_nobody_again(evaluated, tmp_path):
@@ -106,6 +107,11 @@ def test_rows_that_can_t_be_heard_are_told_and_stand_on_the_page(model, dataset,
     rows = pq.read_table(root / file).to_pylist()
     rows = [row | {"audio": {"bytes": b"", "path": ""}} for row in rows]
     write_part(root, file, rows, table=TABLES["audio"], identity="i")
+    file = "samples/part-00000.parquet"
+    rows = pq.read_table(root / file).to_pylist()
+    for row in rows:
+        row["generator"]["chat_template_sha256"] = "0123456789abcdef"
+    write_part(root, file, rows, table=TABLES["samples"], identity="i")
     options = ("--sides", "speech", "--max-tokens", 1, "--diagnose", 1, "--out", tmp_path / "out")
     said = _run(model, root, *options)
     assert said.exit_code == 0, said.exception
@@ -113,6 +119,7 @@ def test_rows_that_can_t_be_heard_are_told_and_stand_on_the_page(model, dataset,
     facts = json.loads((tmp_path / "out/evaluation.json").read_text())["facts"]
     assert facts["rows left out"].startswith("10: keyw")
     assert "libsndfile says" in facts["rows left out"]
+    assert "another than that by which rows were answered: 0123456789ab" in facts["chat template"]
 
 
 def test_predictions_of_another_dataset_are_told(evaluated, dataset, tmp_path):

@@ -36,8 +36,6 @@ TABLES = {
 }
 STEPS = tuple(TABLES)
 """Of a run with the main pass alone; with the folder of each one's table."""
-UNMEASURED = {"COVERAGE_PROCESS_CONFIG": ""}
-"""Environment of a run whose coverage is not measured, since it can't be written."""
 _MARK = "SLLM_FAULT_RUN"
 _GONE_S = 60.0
 _GLANCE_S = 0.05
@@ -196,7 +194,7 @@ def kill_again_and_again(
     for k in range(count):
         moment = int(len(events) / count * (k + chance.random()))
         with closing(FolderWatch(root)) as watch:
-            run = Run(run_yaml, options, environment=UNMEASURED)
+            run = Run(run_yaml, options)
             killed.append(wait_for(run, watch, lambda event, m=moment: ranks.get(event, -1) >= m))
             time.sleep(chance.uniform(0, LONGEST_DELAY_S))
             run.kill(group=chance.random() < 0.5)
@@ -216,7 +214,7 @@ def step_of(path: str) -> str:
         case ["responses", turn]:
             return f"generate.{turn}"
         case ["manifest" | "reports"]:
-            return name.removeprefix(".").partition(".json")[0]
+            return name.removeprefix(".").partition(".json")[0].removesuffix(".course")
         case [table]:
             return {"audio": "ingest", "samples": "assemble", ".work": "candidates"}.get(
                 table, table

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from steps_datasets import digests
 
+from sllm_data.exporting import read_back
 from tests.faults.harness import (
     STEPS,
-    UNMEASURED,
     Ended,
     Run,
     assert_one_sentence,
@@ -29,6 +29,8 @@ if sys.argv[1] == "no-override":  # root is told of permissions like everybody e
     for capability in (1, 2):
         ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)
 else:
+    # Python does not notice that it wrote half of a module's code, and would trip over it later
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
 os.execv(sys.argv[2], sys.argv[2:])
 """
@@ -73,6 +75,8 @@ def fills_in(step: str, whole: Path) -> str:
     for path in whole.rglob("*"):
         if path.is_file():
             name = step_of(str(path.relative_to(whole)))
+            if name == "" and path.name != "run.yaml":
+                name = "assemble"  # cards
             sizes[name if name in sizes else ""] += 4096 * math.ceil(path.stat().st_size / 4096)
     before = sum(sizes[name] for name in STEPS[: STEPS.index(step)])
     return f"size={(sizes[''] + before + sizes[step] // 2) // 1024}k"
@@ -128,7 +132,7 @@ def test_a_bound_on_the_size_of_files_is_one_sentence(undisturbed, tmp_path, wri
     largest = max(path.stat().st_size for path in undisturbed[0].glob("**/*.parquet"))
     for limit in (1_000, largest - 1):
         before = [sys.executable, "-c", LIMITED, str(limit)]
-        ended = Run(run_yaml, before=before, environment=UNMEASURED).wait()
+        ended = Run(run_yaml, before=before).wait()
         assert_one_sentence(ended)
         assert "can't be written: File too large" in ended.said
         assert_part_of(root, undisturbed[0])
@@ -148,3 +152,54 @@ def test_a_folder_that_is_not_writable_is_one_sentence(undisturbed, tmp_path, wr
         closed.chmod(0o755)
     finish(run_yaml)
     assert digests(root) == digests(undisturbed[0])
+
+
+EXPORT = ("-m", "sllm_data.cli", "export")
+EXPORTS = ("huggingface", "ms-swift", "nemo", "lhotse-shar")  # Parquet, files, lines, tars
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_an_export_to_a_disk_that_fills_is_one_sentence_and_leaves_nothing(
+    name, undisturbed, tmp_path, unshare
+):
+    disk, keep = tmp_path / "disk", tmp_path / "kept"
+    disk.mkdir()
+    keep.mkdir()
+    options = [str(disk / "out"), "--format", name]
+    before = [
+        *unshare,
+        sys.executable,
+        PROGRAM,
+        str(disk),
+        str(keep),
+        "size=64k",
+        "size=64m",
+        "--",
+    ]
+    # standard output and error of the whole go beside this file, which is none
+    beside = tmp_path / "dataset"
+    beside.symlink_to(undisturbed[0])
+    whole = Run(beside, options, before=before, program=EXPORT).wait()
+    assert whole.status == 0, whole.said
+    full = Ended(
+        status=int((keep / "0.status").read_text()), said=(keep / "0.err").read_text(), reported=""
+    )
+    assert_one_sentence(full)
+    assert "No space left on device; make room" in full.said
+    assert list((keep / "0").iterdir()) == []
+    assert (keep / "1.status").read_text() == "0"
+    assert [path.name for path in (keep / "1").iterdir()] == ["out"]
+    assert read_back(keep / "1/out").rows > 10
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_an_export_under_a_bound_on_the_size_of_files_is_one_sentence(name, undisturbed, tmp_path):
+    beside = tmp_path / "dataset"
+    beside.symlink_to(undisturbed[0])
+    before = [sys.executable, "-c", LIMITED, "1000"]
+    options = [str(tmp_path / "out"), "--format", name]
+    ended = Run(beside, options, before=before, program=EXPORT).wait()
+    assert_one_sentence(ended)
+    assert "can't be written: File too large" in ended.said
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / ".out.tmp").exists()

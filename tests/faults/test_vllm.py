@@ -5,6 +5,7 @@ answers stand, and that all else is as in a run that nothing disturbed: one that
 same answers, by `reuse`, and so needs no engine of its own.
 """
 
+import json
 import os
 import signal
 import time
@@ -12,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from steps_datasets import digests, rows
 
@@ -42,6 +44,7 @@ def fields(backbone: Path) -> dict[str, Any]:
             "max_model_len": 512,
             "kv_cache_gib": 1,
             "enforce_eager": True,
+            "restarts": 0,
         },
         "tasks": {name: {"max_tokens": 48} for name in TASKS},
         "max_rejected_fraction": 1.0,
@@ -103,6 +106,39 @@ def test_a_run_whose_engine_is_killed(tmp_path, write_run, tiny_backbone):
     assert_finished(root)
     finish(write_run(tmp_path / "whole", **fields(tiny_backbone), reuse=[str(root)]))
     assert_same(root, tmp_path / "whole/dataset")
+
+
+def core_of(run: Run, *, but: int = 0) -> int:
+    """Waits for the process that computes, another one than `but`."""
+    while True:
+        cores = [p for p, command in run.family().items() if "EngineCore" in command and p != but]
+        if cores:
+            return cores[0]
+        assert run.process.poll() is None, run.wait().said
+        time.sleep(0.05)
+
+
+def test_an_engine_that_is_killed_or_stalls_is_started_again(tmp_path, write_run, tiny_backbone):
+    made = fields(tiny_backbone)
+    made["backbone"] |= {"restarts": 1, "stall_timeout_s": 15}
+    run_yaml = write_run(tmp_path, **made)
+    root = tmp_path / "dataset"
+    root.mkdir()
+    with closing(FolderWatch(root)) as watch:
+        run = Run(run_yaml)
+        wait_for(run, watch, lambda event: event[1].startswith("responses/main/part-"))
+        first = core_of(run)
+        os.kill(first, signal.SIGKILL)
+        # only when a part is committed is the next death the first one again
+        wait_for(run, watch, lambda event: event[1].startswith("responses/main/part-"))
+        second = core_of(run, but=first)
+        os.kill(second, signal.SIGSTOP)
+        ended = run.wait()
+    assert ended.status == 0, ended.said
+    assert_finished(root)
+    assert json.loads((root / "reports/generate.main.json").read_text())["restarts"] == 2
+    for core in (first, second):
+        assert not psutil.pid_exists(core)
 
 
 def assert_same(root: Path, whole: Path) -> None:

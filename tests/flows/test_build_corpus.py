@@ -95,3 +95,11 @@ def test_only_an_engine_s_failure_is_worth_a_retry():
 
     assert wrapped(EngineError("the server is down"))
     assert not wrapped(OutputError("the disk is full"))
+
+
+def test_a_run_beyond_its_budget_fails_before_its_first_step(server, run_yaml, tmp_path, capsys):
+    arguments = ["--set", f"output={tmp_path}/dataset", "--set", "budget.gigabytes=0.000001"]
+
+    assert main([str(run_yaml), *arguments]) == 1
+    assert "what is left must fit into its budget" in capsys.readouterr().err
+    assert not (tmp_path / "dataset").exists()

@@ -263,7 +263,39 @@ TEXTGRID = st.lists(
         )
     ).encode()
 )
+ANSWER = document(
+    sample_id=st.sampled_from(["0" * 32, "1" * 32]),
+    prediction=ANY_TEXT,
+    side=st.sampled_from(["speech", "text", "mine"]),
+    finish_reason=st.sampled_from(["stop", "length"]),
+    nll=st.none() | st.floats(),
+    nll_tokens=st.none() | st.integers(),
+    judge_score=st.none() | st.integers(0, 6),
+    reference=st.just("ferry, fog"),
+)
+ANSWERS = st.lists(as_json(ANSWER), max_size=4).map(b"\n".join)
+MADE = document(name=ANY_TEXT, digest=st.just("a" * 64))
+BENCHMARK = document(
+    benchmark_version=st.sampled_from([1, 2]),
+    name=ANY_TEXT,
+    sllm_data=st.just("0.1.0"),
+    source=MADE,
+    against=st.lists(MADE, max_size=2),
+    split=st.just("test"),
+    backbones=st.lists(ANY_TEXT, max_size=2),
+    cells=st.dictionaries(ANY_TEXT, st.dictionaries(ANY_TEXT, st.integers()), max_size=2),
+    left_out=st.dictionaries(ANY_TEXT, st.integers(), max_size=2),
+    rows=st.integers(),
+    clips=st.integers(),
+    hours=st.floats(),
+    speakers=st.integers(),
+    languages=st.lists(ANY_TEXT, max_size=2),
+    scoring=st.just({}),
+    files=st.dictionaries(ANY_TEXT, ANY_TEXT, max_size=2),
+)
 SHAPES = {
+    "answers": ANSWERS,
+    "benchmark": as_json(BENCHMARK),
     "librispeech": TRANSCRIPT,
     "librispeech_tables": READERS,
     "tsv": TABLE,

@@ -321,6 +321,13 @@ def test_the_environment_is_set_for_the_start_only_and_the_users_own_values_win(
         assert os.environ["VLLM_BATCH_INVARIANT"] == "1"
 
 
+def test_vllms_own_processes_are_not_traced_where_this_one_is(monkeypatch):
+    monkeypatch.setenv("COVERAGE_PROCESS_START", "somewhere")
+    with environment(config(), on_cpu=True, verbose=False):
+        assert "COVERAGE_PROCESS_START" not in os.environ
+    assert os.environ["COVERAGE_PROCESS_START"] == "somewhere"
+
+
 @pytest.mark.parametrize(
     ("found", "says"),
     [

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -139,17 +140,14 @@ def test_what_is_missing_is_told_before_any_work(world_document, tmp_path, align
 
 
 def test_a_killed_alignment_goes_on_and_ends_as_one_that_was_not(world_document, tmp_path):
-    for name in ("once", "killed"):
-        given = world_document(
-            tmp_path / name,
-            alignment={"backend": "pocketsphinx", "min_aligned_fraction": 0.0},
-            runner={"kind": "processes", "workers": 2},
-        )
-        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(given))
-    command = [sys.executable, "-m", "sllm_data.cli", "run"]
-    subprocess.run([*command, tmp_path / "once.yaml"], check=True, capture_output=True)
+    def given(name: str, **runner: Any) -> dict[str, Any]:
+        alignment = {"backend": "pocketsphinx", "min_aligned_fraction": 0.0}
+        return world_document(tmp_path / name, alignment=alignment, runner=runner)
+
+    run_yaml = tmp_path / "killed.yaml"
+    run_yaml.write_text(yaml.safe_dump(given("killed", kind="processes", workers=2)))
     running = subprocess.Popen(
-        [*command, tmp_path / "killed.yaml"],
+        [sys.executable, "-m", "sllm_data.cli", "run", run_yaml],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -158,7 +156,8 @@ def test_a_killed_alignment_goes_on_and_ends_as_one_that_was_not(world_document,
         time.sleep(0.01)
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
-    subprocess.run([*command, tmp_path / "killed.yaml"], check=True, capture_output=True)
+    for name in ("killed", "once"):
+        build(resolve(given(name, kind="serial"), where="test"))
     wanted = digests(tmp_path / "once")
     assert {file for file in wanted if file.startswith("alignments/")}
     assert digests(tmp_path / "killed") == wanted

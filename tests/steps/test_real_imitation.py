@@ -17,7 +17,7 @@ _LIKELIEST = 3
 
 
 @pytest.fixture(scope="module")
-def built(real_speech, tiny_backbone, tmp_path_factory):
+def built(real_speech, tiny_backbone, tmp_path_factory, engine_inside):
     folder = tmp_path_factory.mktemp("imitation")
     document = {
         "seed": 3,
@@ -48,6 +48,7 @@ def built(real_speech, tiny_backbone, tmp_path_factory):
     run_yaml.write_text(yaml.safe_dump(document))
     done = subprocess.run(
         [sys.executable, "-m", "sllm_data.cli", "run", str(run_yaml)],
+        env=engine_inside,
         capture_output=True,
         text=True,
         check=False,

@@ -30,6 +30,7 @@ from sllm_data.steps.replay_sample import _shares, draw_sample
 from tests.generation.conftest import ScriptedServer
 
 SILENT = Progress(None)
+DRIFTING = "backbone.function=drifting_script:answer"
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +111,7 @@ def drifting(tmp_path_factory, configured):
 
 def test_an_engine_that_changed_is_measured(drifting, monkeypatch):
     monkeypatch.setenv("DRIFT", "1")
-    report = replay(drifting, max_distance=0.5, progress=SILENT)
+    report = replay(drifting, max_distance=0.5, overrides=[DRIFTING], progress=SILENT)
 
     assert report.verdict == "close"
     assert report.total.identical_text == 0
@@ -120,7 +121,7 @@ def test_an_engine_that_changed_is_measured(drifting, monkeypatch):
 
 def test_what_is_close_is_for_the_caller_to_say(drifting, monkeypatch):
     monkeypatch.setenv("DRIFT", "3")
-    report = replay(drifting, max_distance=0.0, progress=SILENT)
+    report = replay(drifting, max_distance=0.0, overrides=[DRIFTING], progress=SILENT)
 
     assert report.verdict == "different"
     assert 0 < report.total.identical < report.total.asked
@@ -325,7 +326,8 @@ def test_a_server_is_asked_again_at_its_new_address(served):
 def test_what_the_server_refuses_now_counts_as_quite_different(served):
     server, root = served
     server.script = lambda _path, _body: server.bad(400, "not any more")
-    report = replay(root, sample=10, progress=SILENT)
+    overrides = [f"backbone.base_url={server.url}"]
+    report = replay(root, sample=10, overrides=overrides, progress=SILENT)
 
     assert (report.verdict, report.total.refused) == ("different", 10)
     assert (report.total.mean_distance, report.total.p95_distance) == (1.0, 1.0)
@@ -340,13 +342,42 @@ def test_prompts_that_must_go_out_in_another_form_are_not_asked(served):
     with pytest.raises(
         EngineError, match="must take prompts as ids, as it did then; it takes mes"
     ):
-        replay(root, progress=SILENT)
+        replay(root, overrides=[f"backbone.base_url={server.url}"], progress=SILENT)
     assert len(server.bodies) == asked_before
+
+
+def test_a_dataset_sends_nothing_to_its_server_unless_the_user_names_it(served, monkeypatch):
+    server, root = served
+    monkeypatch.setenv("A_SECRET", "of the user")
+    _edit_backbone(root, api_key_env="A_SECRET")
+    asked_before = len(server.headers)
+
+    with pytest.raises(ConfigError, match=r"base_url and backbone\.api_key_env must be named"):
+        replay(root, progress=SILENT)
+    with pytest.raises(ConfigError, match=r"yaml: backbone\.api_key_env must be named by you"):
+        replay(root, overrides=[f"backbone.base_url={server.url}"], progress=SILENT)
+    assert len(server.headers) == asked_before
+
+
+def test_a_dataset_imports_nothing_unless_the_user_names_it(copied, monkeypatch):
+    (copied / "evil_script.py").write_text(f"open({str(copied / 'mark')!r}, 'w')\n")
+    monkeypatch.syspath_prepend(str(copied))
+    _edit_backbone(copied, function="evil_script:answer")
+
+    with pytest.raises(ConfigError, match=r"backbone\.function must be named by you"):
+        replay(copied, progress=SILENT)
+    assert not (copied / "mark").exists()
+
+
+def _edit_backbone(root: Path, **fields: str) -> None:
+    document = yaml.safe_load((root / "run.yaml").read_text())
+    document["config"]["backbone"] |= fields
+    (root / "run.yaml").write_text(yaml.safe_dump(document))
 
 
 @pytest.mark.parametrize(("drift", "status"), [("2", 1), (str(10**12), 0)])
 def test_the_command_says_by_its_status_whether_answers_are_different(drifting, drift, status):
-    command = ["replay", str(drifting), "--max-distance", "0", "--json"]
+    command = ["replay", str(drifting), "--set", DRIFTING, "--max-distance", "0", "--json"]
     said = subprocess.run(
         [sys.executable, "-m", "sllm_data.cli", *command],
         capture_output=True,
@@ -371,9 +402,10 @@ def test_ctrl_c_ends_cleanly_and_leaves_no_report(tmp_path, configured, monkeypa
     root, asked = tmp_path / "dataset", tmp_path / "asked"
     (tmp_path / "slow_script.py").write_text(textwrap.dedent(source))
     monkeypatch.syspath_prepend(str(tmp_path))
+    named = "backbone.function=slow_script:answer"
     build(configured(root, backbone={"engine": "scripted", "function": "slow_script:answer"}))
     process = subprocess.Popen(
-        [sys.executable, "-m", "sllm_data.cli", "replay", str(root)],
+        [sys.executable, "-m", "sllm_data.cli", "replay", str(root), "--set", named],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

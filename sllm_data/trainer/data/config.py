@@ -1,9 +1,10 @@
 """What of which datasets is trained, how often, and in packs of which size."""
 
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from sllm_data.storage.places import Place
 
 Weight = Annotated[float, Field(ge=0, le=1000)]
 Split = Literal["train", "validation", "test"]
@@ -29,7 +30,7 @@ class DatasetEntry(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    path: Path = Field(description="the dataset's folder: samples/ and audio/")
+    path: Place = Field(description="the dataset's folder or URL: samples/ and audio/")
     weight: Weight = Field(1.0, description="how often its rows are seen in an epoch")
     split: Split = Field("train", description="rows of this split")
     eval_group: EvalGroup = Field("train", description="rows of this group")

@@ -96,12 +96,26 @@ class PackStream:
             LoaderError: A worker died.
             SllmDataError: The data can't be used.
         """
+        first: int | None = None
         while True:
             made = next(self._started())
             self._state, self.epoch = made.state, made.epoch
             self._count(made)
             if made.batch is not None:
                 return made.batch
+            first = made.epoch if first is None else first
+            if made.epoch > first + 1:
+                raise ConfigError(
+                    "data: must hold a row that can be trained on, a whole epoch had none: "
+                    f"{self.told()}; `sllm-data validate` says more of each"
+                )
+
+    def told(self) -> str:
+        """Returns in words what was skipped so far: how many for each reason, and the first."""
+        return "; ".join(
+            f"{reason} {skipped.num:,}, the first {skipped.names[0]}"
+            for reason, skipped in self.counts.skipped.items()
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sllm_data.errors import SllmDataError
+from sllm_data.shards.pages import StoredClips
 from sllm_data.trainer.batch import PackedBatch
 from sllm_data.trainer.data.building import HeardRow, UnheardError, hear_row, pack
-from sllm_data.trainer.data.pages import Clips
 from sllm_data.trainer.data.planning import Plan, PlannedRow, Planner, Skip, State
 
 
@@ -32,7 +32,7 @@ def make_packs(
         SllmDataError: As the planner does.
     """
     planner = Planner(plan, state)
-    clips = [Clips(entry.path) for entry in plan.config.datasets]
+    clips = [StoredClips(entry.path) for entry in plan.config.datasets]
     try:
         for number, step in enumerate(planner.rounds()):
             if number % num_workers == worker:
@@ -50,7 +50,7 @@ def make_packs(
 
 
 def _build(
-    rows: Sequence[PlannedRow], plan: Plan, clips: Sequence[Clips]
+    rows: Sequence[PlannedRow], plan: Plan, clips: Sequence[StoredClips]
 ) -> tuple[PackedBatch | None, list[Skip]]:
     heard: list[HeardRow] = []
     skips: list[Skip] = []

@@ -146,7 +146,7 @@ class Dataset:
         """Returns what is known of a clip; None where the dataset does not hold it.
 
         Raises:
-            ShardError: The part is damaged.
+            ShardError: The part is damaged, or of another schema version.
         """
         return self._facts(audio_part).get(audio_id)
 
@@ -154,6 +154,7 @@ class Dataset:
         path = self.root / "audio" / part_name(part)
         if not path.exists():
             return {}
+        read_footer(path)
         table = read_part(path, ["audio_id", "sampling_rate", "num_samples"])
         columns = (table[name].to_pylist() for name in table.column_names)
         return {

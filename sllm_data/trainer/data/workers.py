@@ -22,6 +22,7 @@ import torch
 from torch.multiprocessing import get_context
 
 from sllm_data.errors import SllmDataError
+from sllm_data.spawning import without_main
 from sllm_data.trainer.data.making import Failure, Made, make_packs
 from sllm_data.trainer.data.planning import Plan, State
 
@@ -102,8 +103,11 @@ class Workers:
         multiprocessing.set_forkserver_preload([__name__, plan.renderer.tokenizer_module])
         self._workers: list[_Worker] = []
         try:
-            for worker in range(plan.config.workers):
-                self._workers.append(_Worker(context, plan, rank=rank, state=state, worker=worker))
+            with without_main():
+                for worker in range(plan.config.workers):
+                    self._workers.append(
+                        _Worker(context, plan, rank=rank, state=state, worker=worker)
+                    )
         except BaseException:
             self.close()
             raise

@@ -1,4 +1,8 @@
-"""Reading models of others from a folder or the hub, with a sentence where that fails."""
+"""Reading models of others from a folder or the hub, with a sentence where that fails.
+
+A model folder is data: code that comes with it is never run, and weights are safetensors,
+never pickles, whose reading may run anything.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +30,7 @@ def read_config(name: str, revision: str | None, *, what: str) -> PreTrainedConf
         ModelError: There is none.
     """
     with _told(name, what):
-        return AutoConfig.from_pretrained(name, revision=revision)
+        return AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
 
 
 def read_model(
@@ -55,7 +59,13 @@ def read_model(
     """
     with _told(name, what):
         model, loading = kind.from_pretrained(
-            name, revision=revision, dtype=dtype, output_loading_info=True, **changes
+            name,
+            revision=revision,
+            dtype=dtype,
+            output_loading_info=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            **changes,
         )
     missing = sorted(key for key in loading["missing_keys"] if key.startswith(prefix))
     if missing:

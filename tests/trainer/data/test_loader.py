@@ -181,6 +181,20 @@ def test_what_goes_wrong_in_a_worker_is_told_as_without_one(opened, tmp_path):
         next(stream)
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_data_without_a_single_clip_that_sounds_is_a_sentence(opened, tmp_path, workers):
+    made = make(parts=1, rows=3)
+    for row in made.audio[0]:
+        row["audio"]["bytes"] = b""
+    with (
+        opened(made.write(tmp_path), workers=workers) as stream,
+        pytest.raises(
+            ConfigError, match=r"a whole epoch had none: undecodable \d+, the first s0-0-"
+        ),
+    ):
+        next(stream)
+
+
 def test_weights_say_how_often_a_row_is_seen_in_an_epoch(opened, tmp_path):
     made = make()
     for row in made.all_samples():

@@ -9,8 +9,8 @@ from made_datasets import flac, heard, ids, make, noise, text
 
 from sllm_data.errors import ConfigError, ModelError, ShardError
 from sllm_data.shards import Manifest, part_name, record_of, write_manifest
+from sllm_data.shards.pages import ClipFile, StoredClips
 from sllm_data.trainer.data.config import DatasetEntry
-from sllm_data.trainer.data.pages import ClipFile, Clips
 from sllm_data.trainer.data.reading import read_rows
 
 
@@ -168,13 +168,14 @@ def test_audio_without_its_samples_is_an_error_where_no_manifest_explains_it(ope
         opened(copied)
 
 
-def test_another_schema_version_is_an_error(opened, copied):
-    path = copied / "samples" / part_name(0)
-    table = pq.read_table(path)
-    entries = table.schema.metadata | {b"sllm_data.schema_version": b"99"}
-    pq.write_table(table.replace_schema_metadata(entries), path)
+@pytest.mark.parametrize("table", ["samples", "audio"])
+def test_another_schema_version_is_an_error(opened, copied, table):
+    path = copied / table / part_name(0)
+    found = pq.read_table(path)
+    entries = found.schema.metadata | {b"sllm_data.schema_version": b"99"}
+    pq.write_table(found.replace_schema_metadata(entries), path)
     with pytest.raises(ShardError, match="has schema version 99"):
-        opened(copied)
+        list(opened(copied, epochs=1))
 
 
 def test_a_task_that_the_dataset_does_not_have_is_an_error_with_the_one_that_was_meant(
@@ -215,7 +216,7 @@ def test_clips_are_read_alone_whatever_their_size(tmp_path):
         row | {"audio_id": f"clip {k}", "audio": {"bytes": content, "path": "x"}}
         for k, content in enumerate(contents * 40)
     ]
-    clips = Clips(made.write(tmp_path))
+    clips = StoredClips(made.write(tmp_path))
     found = [clips.bytes_of(0, f"clip {k}") for k in range(280)]
     clips.close()
     assert found == contents * 40
@@ -249,7 +250,7 @@ def test_a_part_of_audio_that_is_no_part_is_an_error(copied):
     with pytest.raises(ShardError, match="must be a part of audio/ as sllm-data writes it"):
         ClipFile(path)
     with pytest.raises(ShardError, match="must hold lost, does not"):
-        Clips(copied).bytes_of(1, "lost")
+        StoredClips(copied).bytes_of(1, "lost")
 
 
 def test_a_manifest_that_is_none_is_an_error(opened, copied):

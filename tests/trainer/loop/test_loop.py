@@ -12,6 +12,7 @@ from sllm_data.testbed.assets import shipped
 from sllm_data.trainer.config import resolve_train
 from sllm_data.trainer.distributed import chosen_device
 from sllm_data.trainer.loop import train
+from sllm_data.trainer.step import Stepper
 from sllm_data.trainer.trained import load_trained
 
 
@@ -115,6 +116,47 @@ def test_a_loss_that_is_no_number_stops_with_its_batch_saved(configured, tmp_pat
     batch = torch.load(path, weights_only=True)
     assert batch["sample_ids"][0] in str(caught.value)
     assert len(batch["text"]["token_ids"]) <= 96
+
+
+def _without_dropout(document, output, **sections):
+    plain = document(output, stages=[{"steps": 3}], **sections)
+    llm = {**plain["model"]["llm"], "lora": {"rank": 2, "dropout": 0.0}}
+    return resolve_train(plain | {"model": {**plain["model"], "llm": llm}}, where="test")
+
+
+def test_a_step_that_finds_no_memory_is_computed_in_halves(document, tmp_path, monkeypatch):
+    train(_without_dropout(document, tmp_path / "large"), Progress(None))
+    gradients, asked, said = Stepper.gradients, [], []
+
+    def short_of_memory(self, packs, *, step):
+        asked.append((step, len(packs)))
+        if asked.count((2, 1)) == 1 and asked[-1] == (2, 1):
+            raise torch.cuda.OutOfMemoryError
+        return gradients(self, packs, step=step)
+
+    monkeypatch.setattr(Stepper, "gradients", short_of_memory)
+    train(_without_dropout(document, tmp_path / "small"), Progress(None), say=said.append)
+
+    assert [step for step, _ in asked] == [1, 2, 2, 3]
+    assert max(number for _, number in asked) == 2
+    assert [sentence.partition(":")[0] for sentence in said] == ["step 2"]
+    for line, other in zip(_lines(tmp_path / "large"), _lines(tmp_path / "small"), strict=True):
+        assert line["loss"] == pytest.approx(other["loss"], rel=1e-4)
+        assert line["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"), [("gradients", "step 1: packs of 96"), ("update", "two means")]
+)
+def test_memory_that_is_not_enough_at_all_is_a_sentence(
+    configured, tmp_path, monkeypatch, name, sentence
+):
+    def out_of_memory(*_, **__):
+        raise torch.cuda.OutOfMemoryError
+
+    monkeypatch.setattr(Stepper, name, out_of_memory)
+    with pytest.raises(TrainingError, match=sentence):
+        train(configured(tmp_path / "out"), Progress(None))
 
 
 def test_the_loss_on_other_rows_is_told(configured, tmp_path):

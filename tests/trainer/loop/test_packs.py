@@ -120,6 +120,16 @@ def test_the_cost_of_matrices_is_what_torch_counts(model, pack):
     assert without.flops(pack) < counted
 
 
+def test_a_part_that_rests_in_a_stage_has_no_gradients_of_its_own_to_count(model, pack):
+    every, connector = cost_of(model), cost_of(model, {"encoder": 0, "connector": 1, "llm": 0})
+    assert connector.llm.trained == connector.encoder.trained == connector.head.trained == 0
+    assert connector.connector == every.connector
+    # gradients pass through the LLM all the same
+    assert connector.llm.with_backward
+    assert not connector.encoder.with_backward
+    assert connector.flops(pack) < every.flops(pack)
+
+
 def test_attention_costs_by_the_square_of_each_sequence():
     part = PartCost(weights=0, trained=0, attention=2 * 8, with_backward=False)
 

@@ -1,0 +1,113 @@
+"""Finds flow runs that died with nobody to tell: by the leases that they left.
+
+A worker sees when a run's process dies, and Prefect marks the run as crashed. Where the worker
+or the whole machine died too, the run stays `Running` for ever, and holds its place in the
+concurrency limits. This flow looks at the leases of datasets, ends what is left of dead runs on
+its own machine, and marks them as crashed. Without Prefect it only says what it finds:
+
+    python -m flows.find_dead_runs out
+"""
+
+import sys
+from pathlib import Path
+from uuid import UUID
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_table_artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Crashed, Failed
+
+from flows.lease import NAME, Lease, end_processes, read_lease, remove_lease
+from sllm_data.errors import OutputError, SllmDataError
+
+
+def leases_below(folder: Path) -> list[tuple[Path, Lease]]:
+    """The datasets in a folder, or the folder itself, that have a lease.
+
+    Raises:
+        OutputError: A lease can't be read.
+    """
+    pairs = [(path.parent, read_lease(path.parent)) for path in _paths_below(folder)]
+    return [(root, lease) for root, lease in pairs if lease is not None]
+
+
+def _paths_below(folder: Path) -> list[Path]:
+    return sorted([*folder.glob(NAME), *folder.glob(f"*/{NAME}")])
+
+
+@flow(name="find-dead-runs")
+def find_dead_runs(folders: list[Path], stale_after_s: float | None = None) -> list[str]:
+    """Marks runs as crashed whose lease shows that they died.
+
+    Args:
+        folders: Folders of datasets, or folders that hold such.
+        stale_after_s: Silence after which a run on another machine is taken for dead; what the
+            lease itself says where absent.
+
+    Returns:
+        The ids of the dead runs.
+    """
+    say = get_run_logger()
+    found: list[tuple[Path, Lease]] = []
+    damaged = []
+    for folder in folders:
+        for path in _paths_below(folder):
+            try:
+                lease = read_lease(path.parent)
+            except OutputError as error:  # those of the other datasets are looked at all the same
+                say.error("%s", error)
+                damaged.append(str(error))
+                continue
+            found += [] if lease is None else [(path.parent, lease)]
+    rows, dead = [], []
+    for root, lease in found:
+        is_alive = lease.is_alive(stale_after_s=stale_after_s)
+        rows.append({"dataset": str(root), "run": str(lease), "alive": is_alive})
+        if is_alive:
+            continue
+        count = end_processes(lease)
+        remove_lease(root, lease.run_id)
+        marked = _mark(lease)
+        dead.append(lease.run_id)
+        say.warning("%s: %s is dead; %d processes ended; %s", root, lease, count, marked)
+    if rows:
+        create_table_artifact(rows, "leases", "Datasets that a flow run holds")
+    if damaged:
+        return Failed(message=damaged[0])  # type: ignore[return-value] # Prefect fails the flow
+    return dead
+
+
+def _mark(lease: Lease) -> str:
+    """Marks a run as crashed where Prefect takes it for one that goes on."""
+    crashed: State[None] = Crashed(message=f"{lease} gave no sign of life")
+    with get_client(sync_client=True) as client:
+        try:
+            run = client.read_flow_run(UUID(lease.run_id))
+        except ObjectNotFound:
+            return "this server does not know the run"
+        if run.state is not None and run.state.is_final():
+            return f"its state is {run.state.name}"
+        client.set_flow_run_state(run.id, crashed, force=True)
+    return "marked as crashed"
+
+
+def main(arguments: list[str]) -> int:
+    """Says which runs live and which are dead; 1 where one is dead."""
+    if not arguments:
+        sys.stderr.write("usage: python -m flows.find_dead_runs FOLDER ...\n")
+        return 2
+    try:
+        found = [pair for folder in arguments for pair in leases_below(Path(folder))]
+    except SllmDataError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    alive = [lease.is_alive() for _, lease in found]
+    for (root, lease), lives in zip(found, alive, strict=True):
+        sys.stdout.write(f"{root}: {lease}: {'alive' if lives else 'dead'}\n")
+    return 0 if all(alive) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,74 @@
+"""Publishing as a flow: what `sllm-data publish` does, with what was sent as an artifact."""
+
+import sys
+from pathlib import Path
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_table_artifact
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from sllm_data.errors import RejectedError, SllmDataError
+from sllm_data.publishing import Options, publish
+from sllm_data.steps import Progress
+
+
+@flow(name="publish-dataset", flow_run_name="{dataset} to {target}")
+def publish_dataset(
+    dataset: Path, target: str, *, private: bool = True, message: str = ""
+) -> State[str | SllmDataError]:
+    """Validates a dataset and sends what its target lacks.
+
+    Nobody is there to be asked, so what a licence forbids to make public, or may forbid, is
+    refused: `sllm-data publish --public --yes` is for a person.
+
+    Args:
+        dataset: Its folder.
+        target: hf://datasets/OWNER/NAME, the URL of a folder in a storage, or a folder.
+        private: Whether a repository of the hub that is made is private.
+        message: Of the commits on the hub.
+
+    Returns:
+        The target.
+    """
+    try:
+        published = publish(
+            dataset,
+            target,
+            Options(private=private, message=message),
+            progress=Progress(None),
+            say=get_run_logger().info,
+        )
+    except SllmDataError as error:
+        return Failed(message=str(error), data=error)
+    create_table_artifact(
+        [
+            {"files": "sent", "number": published.sent, "bytes": published.sent_bytes},
+            {"files": "kept", "number": published.kept, "bytes": published.kept_bytes},
+            {"files": "removed", "number": published.removed, "bytes": 0},
+        ],
+        "published",
+        f"{dataset} at {published.target}",
+    )
+    said = f"{published.sent:,} files sent, {published.kept:,} were there"
+    return Completed(message=said, data=published.target)
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the flow from the command line."""
+    match arguments:
+        case [dataset, target]:
+            pass
+        case _:
+            sys.stderr.write("usage: python -m flows.publish DATASET TARGET\n")
+            return 2
+    try:
+        publish_dataset(Path(dataset), target)
+    except SllmDataError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1 if isinstance(error, RejectedError) else 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

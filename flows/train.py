@@ -1,0 +1,69 @@
+"""Training as a flow: what `sllm-data train` does, with the loss and the speed as an artifact.
+
+A training that was stopped goes on from its last checkpoint, so a crashed run is simply run
+again.
+"""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_table_artifact
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from sllm_data.errors import SllmDataError
+from sllm_data.steps import Progress
+
+
+@flow(name="train-model")
+def train_model(
+    config_path: Path, overrides: list[str] | None = None
+) -> State[Path | SllmDataError]:
+    """Trains by a train.yaml, or goes on with a training that was stopped.
+
+    Args:
+        config_path: The train.yaml.
+        overrides: name=value over the file.
+
+    Returns:
+        The output of the training.
+    """
+    # torch and transformers take seconds, and no other flow of a worker needs them
+    from sllm_data.trainer.config import load_train_config  # noqa: PLC0415
+    from sllm_data.trainer.loop import train  # noqa: PLC0415
+
+    try:
+        config = load_train_config(config_path, overrides or ())
+        report = train(config, Progress(None), say=get_run_logger().info)
+    except SllmDataError as error:
+        return Failed(message=str(error), data=error)
+    create_table_artifact(
+        [
+            {"figure": name, "value": str(value)}
+            for name, value in asdict(report).items()
+            if isinstance(value, int | float | str)
+        ],
+        "training",
+        f"Figures of {report.output}",
+    )
+    shown = "Already done" if report.was_done else "Completed"
+    return Completed(name=shown, message=f"{report.steps:,} steps", data=report.output)
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the flow from the command line."""
+    if not arguments:
+        sys.stderr.write("usage: python -m flows.train train.yaml [a.b=c ...]\n")
+        return 2
+    try:
+        train_model(Path(arguments[0]), arguments[1:])
+    except SllmDataError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

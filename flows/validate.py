@@ -1,0 +1,68 @@
+"""Validation as a flow: the report is an artifact, and errors fail the run.
+
+python -m flows.validate out/my-corpus --level 3
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+from pydantic import Field
+
+from sllm_data.errors import RejectedError, SllmDataError
+from sllm_data.validation.formats import FORMATS
+from sllm_data.validation.opening import Options
+from sllm_data.validation.runner import validate
+
+
+@flow(name="validate-dataset", flow_run_name="{dataset} level {level}")
+def validate_dataset(
+    dataset: Path,
+    level: Annotated[int, Field(ge=0, le=3)] = 1,
+    against: list[Path] | None = None,
+) -> State[Path | SllmDataError]:
+    """Judges a dataset; findings of weight error fail the run.
+
+    Args:
+        dataset: Its folder.
+        level: How deep to look: 0 footers, 1 columns, 2 all bytes, 3 across parts.
+        against: Benchmarks or datasets that the training rows must have nothing of (level 3).
+
+    Returns:
+        The dataset's folder.
+    """
+    try:
+        report = validate(dataset, Options(level=level, against=tuple(against or ())))
+    except SllmDataError as error:
+        return Failed(message=str(error), data=error)
+    create_markdown_artifact(
+        FORMATS["markdown"](report), "validation", f"Validation of {dataset}, level {level}"
+    )
+    errors, warnings = report.number("error"), report.number("warning")
+    said = f"{dataset}: level {level} finds {errors:,} errors and {warnings:,} warnings"
+    if not report.passed:
+        refused = RejectedError(f"{said}; the artifact validation lists them")
+        return Failed(message=str(refused), data=refused)
+    return Completed(message=said, data=dataset)
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the flow from the command line."""
+    named, _, level = " ".join(arguments).partition(" --level ")
+    if not named or not (level or "1").isdecimal():
+        sys.stderr.write("usage: python -m flows.validate DATASET [--level N]\n")
+        return 2
+    try:
+        validate_dataset(Path(named), int(level or "1"))
+    except SllmDataError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1 if isinstance(error, RejectedError) else 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

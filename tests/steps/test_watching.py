@@ -1,0 +1,175 @@
+"""What a run tells while it works: lines for people and programs, figures for Prometheus."""
+
+import io
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from typing import Any
+
+import pytest
+import yaml
+from steps_datasets import build, digests, rows
+
+from sllm_data.errors import OutputError, RejectedError
+from sllm_data.shards import read_manifest
+from sllm_data.steps.watching import Lines, watched
+from sllm_data.watch import WatchConfig
+
+
+def events(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def figures(text: str) -> dict[str, float]:
+    """Name and labels, as they stand there, to value."""
+    lines = [line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, value in lines}
+
+
+def test_json_lines_tell_each_step_and_part(tmp_path, configured, capsys):
+    root = tmp_path / "dataset"
+    build(configured(root, watch={"log": "json"}))
+
+    told = events(capsys.readouterr().err)
+    assert [e["step"] for e in told if e["event"] == "begins"] == [
+        "candidates",
+        "ingest",
+        "index",
+        "plan.main",
+        "generate.main",
+        "assemble",
+    ]
+    for event in told:
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[.]\d{3}[+]00:00", event["time"])
+    for end in (e for e in told if e["event"] == "ends"):
+        manifest = read_manifest(root / f"manifest/{end['step']}.json")
+        assert end["reasons"] == manifest.counts.get("rejections", {})
+        assert end["rejected"] == sum(end["reasons"].values())
+
+
+def test_a_finished_run_has_nothing_to_tell(tmp_path, configured, capsys):
+    build(configured(tmp_path / "dataset"))
+    capsys.readouterr()
+    build(configured(tmp_path / "dataset", watch={"log": "json"}))
+
+    assert capsys.readouterr().err == ""
+
+
+def test_a_failure_is_told_before_it_ends_the_run(tmp_path, configured, capsys):
+    with pytest.raises(RejectedError):
+        build(
+            configured(tmp_path / "dataset", max_rejected_fraction=0.0, watch={"log": "json"}),
+        )
+
+    last = events(capsys.readouterr().err)[-1]
+    assert last["event"] == "fails"
+    assert "max_rejected_fraction" in last["error"]
+
+
+def test_what_is_short_is_told_only_where_it_was_asked_for(tmp_path, configured, capsys):
+    build(configured(tmp_path / "auto"))
+    assert capsys.readouterr().err == ""
+
+    build(configured(tmp_path / "text", watch={"log": "text"}))
+    lines = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"\d\d:\d\d:\d\d candidates: 1 of 1 parts left|.*", lines[0])
+    assert any(re.search(r"assemble: [\d,]+ rows, \d+ rejected, \d+ parts made", x) for x in lines)
+
+
+def test_work_that_goes_on_is_summed_up_by_interval():
+    stream = io.StringIO()
+    lines = Lines(stream, as_json=False, interval_s=1e-9, at_once=False)
+    lines("begins", {"step": "generate.main", "parts": 3, "left": 3})
+    lines("answers", {"responses": 7, "response_tokens": 70, "in_flight": 5, "busy_seconds": 0.1})
+
+    assert re.fullmatch(
+        r"\d\d:\d\d:\d\d generate.main: [\d,.]+ responses/s, [\d,.]+ response tokens/s, "
+        r"5 in flight\n",
+        stream.getvalue(),
+    )
+
+
+def test_prometheus_finds_the_figures_while_a_run_works(tmp_path, document):
+    port, run_yaml = free_port(), tmp_path / "run.yaml"
+    slow = {"engine": "scripted", "latency_s": 0.2, "max_in_flight": 2, "hold": 1}
+    fields = document(
+        tmp_path / "dataset", part_size=6, backbone=slow, watch={"metrics_port": port}
+    )
+    run_yaml.write_text(yaml.safe_dump(fields))
+    url = f"http://127.0.0.1:{port}/metrics"
+    run = subprocess.Popen(
+        [sys.executable, "-m", "sllm_data.cli", "run", str(run_yaml)], stdout=subprocess.DEVNULL
+    )
+    answering: dict[str, float] = {}
+    while not answering.get('sllm_tokens_total{kind="response"}'):
+        assert run.poll() is None
+        time.sleep(0.05)
+        try:
+            with urllib.request.urlopen(url) as page:
+                answering = figures(page.read().decode())
+        except OSError:  # the run has not begun to listen
+            continue
+    assert run.wait() == 0
+
+    ingested = rows(tmp_path / "dataset", "audio", ["audio_id"])
+    assert answering['sllm_rows_total{step="ingest"}'] == len(ingested)
+    assert answering['sllm_parts_left{step="ingest"}'] == 0
+    assert answering['sllm_parts_left{step="generate.main"}'] > 0
+    assert 0 < answering["sllm_requests_in_flight"] <= 2
+    assert answering["sllm_memory_bytes"] > 50e6
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(url)
+
+
+def test_figures_are_written_to_a_file(tmp_path, configured):
+    root, path = tmp_path / "dataset", tmp_path / "figures/run.prom"
+    build(configured(root, watch={"metrics_file": str(path)}))
+
+    found = figures(path.read_text())
+    assert found['sllm_rows_total{step="assemble"}'] == len(rows(root, "samples", ["sample_id"]))
+    summary = json.loads((root / "reports/generate.main.json").read_text())
+    assert found['sllm_tokens_total{kind="response"}'] == summary["response_tokens"]
+    dropped = read_manifest(root / "manifest/ingest.json").counts["rejections"]
+    for reason, count in dropped.items():
+        assert found[f'sllm_rejected_total{{reason="{reason}",step="ingest"}}'] == count
+
+
+def test_a_port_that_is_taken_and_a_file_that_cant_be_written_end_a_run_at_its_start(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with (
+            pytest.raises(OutputError, match=rf"watch.metrics_port: 127.0.0.1:{port} can't be op"),
+            watched(WatchConfig(metrics_port=port), about={}),
+        ):
+            pass
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(OutputError, match="can't be written"),
+        watched(WatchConfig(metrics_file=tmp_path / "file/run.prom"), about={}),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("after", [1, 5, 1000])
+def test_an_engine_that_is_recycled_gives_the_same_dataset(tmp_path, configured, after):
+    root, fields = tmp_path / "dataset", {"engine": "scripted", "max_in_flight": 3}
+    build(configured(root, backbone=fields | {"recycle_rows": after}))
+    build(configured(tmp_path / "another", backbone=fields))
+
+    assert digests(root) == digests(tmp_path / "another")
+    summary = json.loads((root / "reports/generate.main.json").read_text())
+    # up to two more may be in flight when the last one that counts is answered
+    assert summary["responses"] // (after + 2) <= summary["recycles"] + 1
+    assert (summary["recycles"] == 0) == (after > summary["responses"])
