@@ -33,6 +33,7 @@ from typing import Any
 import pyarrow as pa
 import torch
 from measuring import Timing, alternate, header, machine, ratios, row, spread, timed
+from spoken import spoken_corpus
 
 import sllm_data
 from sllm_data.audio.decode import decode
@@ -47,6 +48,7 @@ from sllm_data.trainer.geometry import AudioGeometry
 from sllm_data.units import Hertz
 
 GEOMETRY = AudioGeometry(window=17)
+_HOURS = 0.3  # of speech, where none is given
 _BUFFER = 1000
 _PER_SHARD = 200
 _NEEDS = {"webdataset": "webdataset", "mds": "streaming", "shar": "lhotse"}
@@ -58,17 +60,18 @@ Reader = Callable[[], Iterator[bytes]]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--speech", type=Path, required=True, help="folder with FLAC files")
+    parser.add_argument("--speech", type=Path, help="FLAC files; the small spoken world if absent")
     parser.add_argument("--clips", type=int, default=1_000, help="clips; files are repeated")
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    files = sorted(arguments.speech.glob("**/*.flac"))
-    clips = {
-        f"clip-{number:06d}": files[number % len(files)].read_bytes()
-        for number in range(arguments.clips)
-    }
     with tempfile.TemporaryDirectory() as folder:
+        speech = arguments.speech or spoken_corpus(Path(folder), hours=_HOURS)
+        files = sorted(speech.glob("**/*.flac"))
+        clips = {
+            f"clip-{number:06d}": files[number % len(files)].read_bytes()
+            for number in range(arguments.clips)
+        }
         packs, readers = _ways(Path(folder), clips)
         reading = {
             name: _counted(_all_of(read, len), len(clips)) for name, read in readers.items()

@@ -18,6 +18,7 @@ from pathlib import Path
 import soundfile
 from bench_loader import GEOMETRY, write_dataset
 from measuring import header, machine, row
+from spoken import spoken_corpus
 
 import sllm_data
 from sllm_data.chat import ChatRenderer
@@ -26,11 +27,12 @@ from sllm_data.trainer.data.loader import open_packs
 
 _WINDOW = 1024
 _SHARE_S = 0.5
+_HOURS = 0.3  # of speech, where none is given
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--speech", type=Path, help="folder with FLAC files")
+    parser.add_argument("--speech", type=Path, help="FLAC files; the small spoken world if absent")
     parser.add_argument("--rows", type=int, default=4_000)
     parser.add_argument("--times", type=int, default=8, help="how many times as many rows")
     parser.add_argument("--read", type=Path, help=argparse.SUPPRESS)
@@ -38,9 +40,9 @@ def main() -> None:
     if arguments.read:
         print(_read(arguments.read))
         return
-    if arguments.speech is None:
-        parser.error("--speech must be given")
-    beginnings = [_beginning(path) for path in sorted(arguments.speech.glob("**/*.flac"))]
+    with tempfile.TemporaryDirectory() as folder:
+        speech = arguments.speech or spoken_corpus(Path(folder), hours=_HOURS)
+        beginnings = [_beginning(path) for path in sorted(speech.glob("**/*.flac"))]
     print(machine("torch", "pyarrow"))
     print(f"\nshuffle window of {_WINDOW:,} rows\n")
     print(header("rows", "peak MiB", "to the first"))

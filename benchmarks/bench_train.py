@@ -1,5 +1,6 @@
 """Packed training against a plain Hugging Face `Trainer` with padded batches.
 
+    python benchmarks/bench_train.py                    # on the small spoken world
     python benchmarks/bench_train.py DATASET --rows 200
 
 The same rows, weights, optimizer (LoRA of rank 8 and the connector) and losses in one run, on one
@@ -25,6 +26,7 @@ from typing import Any
 
 import torch
 from measuring import Timing, alternate, header, machine, ratios, row, spread, timed
+from spoken import spoken_dataset
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import Trainer, TrainingArguments
@@ -42,6 +44,7 @@ from sllm_data.trainer.step import Stepper
 
 _IGNORED = -100  # a label without a loss, by transformers' custom
 _FRAMES = 3000
+_HOURS = 0.3  # of speech, where none is given
 _RATES = {"connector": 1e-3, "llm": 1e-3, "encoder": 0.0}
 
 
@@ -49,6 +52,7 @@ def main() -> None:
     options = _options()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
+        options.dataset = options.dataset or spoken_dataset(Path(folder), hours=_HOURS)
         config = _config(options, Path(folder))
         packs = _packs(config, options.rows)
         rows = [part for pack in packs for part in _one_by_one(pack)]
@@ -226,7 +230,7 @@ def _config(options: argparse.Namespace, folder: Path) -> TrainConfig:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("dataset", type=Path, help="of the small spoken world")
+    parser.add_argument("dataset", type=Path, nargs="?", help="the small spoken world if absent")
     parser.add_argument("--rows", type=int, default=200, help="that are trained on, at least")
     parser.add_argument("--budget", type=int, default=1024, help="positions of a pack")
     parser.add_argument("--repeats", type=int, default=3, help="rounds of all three ways")

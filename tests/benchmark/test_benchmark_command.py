@@ -15,6 +15,7 @@ from sllm_data.errors import ConfigError, OutputError, ShardError
 from sllm_data.evaluation.predictions import read_predictions
 from sllm_data.generation import BackboneConfig
 from sllm_data.steps import Progress
+from sllm_data.testbed.assets import shipped
 
 JUDGE = {"backbone": {"engine": "scripted", "function": "tests.benchmark.judges:by_length"}}
 
@@ -103,6 +104,49 @@ def test_score_prints_a_table_and_writes_pages(small, tmp_path):
     done = _run("score", answers, answers, "--benchmark", small.root, "--json")
     assert len(json.loads(done.stdout)["systems"]) == 2
     assert json.loads(done.stdout)["benchmark_sha256"] == small.sha256
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A model folder of the shipped encoder and backbone; what joins them is random."""
+    import torch
+
+    from sllm_data.chat import ChatRenderer
+    from sllm_data.trainer.model.config import (
+        ConnectorConfig,
+        EncoderConfig,
+        LLMConfig,
+        ModelConfig,
+    )
+    from sllm_data.trainer.model.speech_lm import load_speech_lm
+    from sllm_data.trainer.provenance import facts_of_models
+    from sllm_data.trainer.trained import save_trained
+
+    folder = tmp_path_factory.mktemp("run") / "model"
+    config = ModelConfig(
+        encoder=EncoderConfig(model=str(shipped("encoder"))),
+        connector=ConnectorConfig(hidden_size=48, heads=4, layers=1),
+        llm=LLMConfig(model=str(shipped("backbone")), mode="frozen"),
+    )
+    speech_lm = load_speech_lm(config, seed=3, dtype=torch.float32, device="cpu")
+    facts = facts_of_models(config, ChatRenderer.load(config.llm.model))
+    save_trained(folder, speech_lm.trainable_state(), config=config, facts=facts)
+    return folder
+
+
+def test_a_model_of_this_package_answers_a_benchmark_and_is_scored(small, model, tmp_path):
+    options = ("--sides", "speech,backbone", "--max-tokens", 16, "--out", tmp_path / "answers")
+    asked = ["evaluate", *map(str, (model, small.root, *options))]
+    done = CliRunner().invoke(app, asked, catch_exceptions=False)
+    assert done.exit_code == 0
+    answers = tmp_path / "answers/predictions.jsonl"
+    found = read_predictions(answers)
+    assert {each.sample_id for each in found} == set(small.rows)
+    assert all(each.reference == small.rows[each.sample_id]["response"] for each in found)
+    done = _run("score", answers, "--benchmark", small.root)
+    assert done.exit_code == 0
+    assert "| model " in done.stdout
+    assert "| backbone " in done.stdout
 
 
 @pytest.fixture(scope="module")
