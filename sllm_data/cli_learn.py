@@ -99,8 +99,6 @@ def export_model(
     ] = "float32",
 ) -> None:
     """Writes a folder that transformers loads; with an `mlp` connector vLLM serves it, too."""
-    import torch  # noqa: PLC0415 - as below
-
     from sllm_data.trainer.model.export import export_model as write  # noqa: PLC0415 - as below
     from sllm_data.trainer.trained import load_trained  # noqa: PLC0415 - takes seconds
 
@@ -111,7 +109,7 @@ def export_model(
         folder,
         chat_template=own.read_text(encoding="utf-8") if own else None,
         stop_ids=trained.renderer.stop_ids,
-        dtype=getattr(torch, dtype),
+        dtype=dtype,
     )
     typer.echo(f"model: {folder}")
 

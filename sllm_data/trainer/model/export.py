@@ -51,7 +51,7 @@ def export_model(
     *,
     chat_template: str | None = None,
     stop_ids: Collection[int] = (),
-    dtype: torch.dtype | None = None,
+    dtype: str = "",
 ) -> None:
     """Writes a model's folder.
 
@@ -60,7 +60,7 @@ def export_model(
         folder: Must not be there yet.
         chat_template: What the model was trained with, where it is not the LLM's own.
         stop_ids: Tokens that end an answer.
-        dtype: Of the weights that are written; where None, what the model computes in.
+        dtype: Of the weights: float32, bfloat16 or float16; else what the model computes in.
 
     Raises:
         OutputError: The folder is there.
@@ -74,13 +74,13 @@ def export_model(
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    dtype = dtype or model.dtype
-    save_torch_state_dict(exported_weights(model, dtype), unfinished)
+    written_in = getattr(torch, dtype) if dtype else model.dtype
+    save_torch_state_dict(exported_weights(model, written_in), unfinished)
     audio_id = _write_tokenizer(model, unfinished, chat_template)
-    _write_configs(model, unfinished, audio_id=audio_id, stop_ids=stop_ids, dtype=dtype)
+    _write_configs(model, unfinished, audio_id=audio_id, stop_ids=stop_ids, dtype=written_in)
     for name in _CODE:
         shutil.copyfile(Path(__file__).with_name(name), unfinished / name)
-    _compare(model, unfinished, dtype)
+    _compare(model, unfinished, written_in)
     unfinished.rename(folder)
 
 

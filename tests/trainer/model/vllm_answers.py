@@ -1,7 +1,7 @@
 """Asks stock vLLM, in a process of its own, about clips and about prompts that are embeddings.
 
-Arguments: an exported mlp model, questions (.npz), the LLM of another export, prompts for it (.pt),
-and where the answers to both go (.json).
+Arguments: an exported mlp model, questions (.npz), the LLM of another export, prompts for it
+(.pt), and where the answers to both go (.json).
 """
 
 import json
