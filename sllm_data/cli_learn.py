@@ -7,7 +7,7 @@ import json
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -94,6 +94,9 @@ def export_model(
         Path, typer.Argument(help="what `train` wrote: its output", show_default=False)
     ],
     folder: Annotated[Path, typer.Argument(help="a new folder", show_default=False)],
+    dtype: Annotated[
+        Literal["float32", "bfloat16", "float16"], typer.Option(help="of the weights")
+    ] = "float32",
 ) -> None:
     """Writes a folder that transformers loads; with an `mlp` connector vLLM serves it, too."""
     from sllm_data.trainer.model.export import export_model as write  # noqa: PLC0415 - as below
@@ -106,6 +109,7 @@ def export_model(
         folder,
         chat_template=own.read_text(encoding="utf-8") if own else None,
         stop_ids=trained.renderer.stop_ids,
+        dtype=dtype,
     )
     typer.echo(f"model: {folder}")
 

@@ -1,15 +1,23 @@
 """The folder that people look at: JSON, pictures, and one page that asks nobody for anything."""
 
+import base64
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sllm_data.errors import ShardError
+from sllm_data.evaluation.bootstrap import Estimate
+from sllm_data.evaluation.latency import Latency
 from sllm_data.evaluation.page import Evaluated, page
 from sllm_data.evaluation.plots import bars
 from sllm_data.evaluation.predictions import Prediction
+from sllm_data.evaluation.probing.diagnosing import Diagnostics, map_plot
+from sllm_data.evaluation.probing.states import PairedStates
+from sllm_data.evaluation.retention import Retention
 from sllm_data.evaluation.rows import chosen_rows
 from sllm_data.evaluation.tables import tabulate
 from sllm_data.evaluation.writing import write_evaluation
@@ -94,6 +102,57 @@ def test_the_folder_holds_json_and_pictures_of_what_there_is(tmp_path):
     assert document["groups"][0]["anchor"]["value"] == 1
     assert document["config"]["anchor"]["max_copy_rate"] == 0.8
     assert document["facts"] == {"dataset": HOSTILE}
+
+
+def test_time_plain_text_and_the_map_of_states_stand_on_the_page(tmp_path):
+    chance = np.random.default_rng(0)
+    states = PairedStates(
+        speech=tuple(chance.normal(size=(2, 8, 4))), text=tuple(chance.normal(size=(2, 8, 4)))
+    )
+    seen = Diagnostics(
+        rows=8,
+        attention={},
+        losses={"as it is": Estimate(value=1.5, rows=8), "silence": Estimate(value=0.75, rows=8)},
+        similarity=[0.5, None],
+        plots={"states": map_plot(states, seed=0)},
+    )
+    latency = Latency(
+        rows=4,
+        audio_seconds=12.5,
+        transcriber="<ctc>",
+        lengths=(1, 16),
+        speech=(0.5, 1.0),
+        cascade=(1.0, 1.25),
+    )
+    values = {"trained": 2.5, "backbone": 2.0, "added": 0.5}
+    retention = Retention(
+        texts=3,
+        tokens=1200,
+        **{name: Estimate(value=value, rows=3) for name, value in values.items()},
+    )
+    evaluated = replace(
+        _evaluated([answer()]), diagnostics=seen, latency=[latency], retention=retention
+    )
+    write_evaluation(evaluated, tmp_path, num_examples=0)
+    text = (tmp_path / "index.html").read_text()
+    shown = {tags["alt"]: tags["src"] for tag, tags in _tags(text) if tag == "img"}
+    for name in ("latency", "states"):
+        content = (tmp_path / f"{name}.png").read_bytes()
+        assert base64.b64decode(shown[name].partition("base64,")[2]) == content
+    for line in (
+        ("1", "0.500", "1.000", "2.00"),
+        ("16", "1.000", "1.250", "1.25"),
+        *((name, f"{value:.3f}") for name, value in values.items()),
+        ("as it is", "1.500", "8"),
+        ("silence", "0.750", "8"),
+    ):
+        assert f"<tr>{''.join(f'<td>{cell}</td>' for cell in line)}</tr>" in text
+    assert "4 rows with 12.5 s of speech at once; transcriber: &lt;ctc&gt;" in text
+    assert "over 3 texts of 1,200 tokens" in text
+    document = json.loads((tmp_path / "evaluation.json").read_text())
+    assert document["latency"][0]["cascade"] == [1.0, 1.25]
+    assert document["retention"]["added"]["value"] == 0.5
+    assert document["diagnostics"]["cka"] == [0.5, None]
 
 
 def test_the_same_predictions_give_the_same_files(tmp_path):

@@ -6,14 +6,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
+from transformers import AttentionInterface
 
 from sllm_data.errors import ShardError
 from sllm_data.evaluation.asking import Asking, ask
 from sllm_data.evaluation.config import BootstrapConfig
-from sllm_data.evaluation.probing.attention import attention_shares
+from sllm_data.evaluation.probing.attention import Looked, attention_shares, look, shares_of
 from sllm_data.evaluation.probing.counterfactuals import AS_IT_IS, CHANGES, counterfactual_losses
 from sllm_data.evaluation.probing.diagnosing import diagnose, map_plot
 from sllm_data.evaluation.probing.rows import (
+    Side,
     chosen_probes,
     instruction_of,
     is_plain,
@@ -23,7 +26,9 @@ from sllm_data.evaluation.probing.rows import (
 from sllm_data.evaluation.probing.states import paired_states
 from sllm_data.evaluation.rows import chosen_rows
 from sllm_data.records import Turn
+from sllm_data.trainer.data.conversation import prompts_batch
 from sllm_data.trainer.data.pages import Clips
+from sllm_data.trainer.model.llm import to_logits
 from tests.evaluation.eval_dataset import INSTRUCTIONS
 
 BOOTSTRAP = BootstrapConfig(resamples=100)
@@ -124,6 +129,57 @@ def test_attention_that_is_even_is_shared_by_the_number_of_places(blind, probes,
     assert found.share == pytest.approx(np.full(4, expected[0] / sum(expected)), rel=1e-4)
     assert found.share_by_length == pytest.approx(np.full(4, 0.5), rel=1e-4)
     assert found.saliency_share == pytest.approx(np.full(4, 0.5))  # it moves nothing
+
+
+def test_shares_of_attention_that_is_made_by_hand_leave_sinks_out():
+    side = Side(instruction=np.array([1, 2]), content=np.array([3, 4, 5]), answer=np.array([6]))
+    looked = Looked(
+        weights=np.array([[0.4, 0.1, 0.1, 0.2, 0.05, 0.05, 0.1]] * 2),
+        saliency=np.array([[9.0, 1, 2, 3, 4, 5, 9]] * 2),
+        # ten times the median is none yet; in the second layer the fourth place is one
+        lengths=np.array([[1.0, 1, 1, 10, 1, 1, 1], [1, 1, 1, 10.1, 1, 1, 1]]),
+    )
+    instruction, content, sink, share, by_length, saliency = shares_of(looked, side)
+    assert instruction == pytest.approx([0.2, 0.2])
+    assert content == pytest.approx([0.3, 0.1])
+    assert sink == pytest.approx([0.4, 0.6])
+    assert share == pytest.approx([0.4, 2 / 3])
+    assert by_length == pytest.approx([0.5, 2 / 3])  # of two places and three, then two and two
+    assert saliency == pytest.approx([3 / 15, 3 / 12])
+
+
+def test_saliency_is_how_the_loss_moves_with_the_attention_on_a_place(new_trained, probes):
+    model = new_trained("frozen").model
+    batch = prompts_batch([probes[0].forced])
+    assert batch.twin is not None
+    at = int(batch.twin.label_positions[2])
+    text = replace(batch.twin, label_positions=torch.tensor([at]), labels=torch.tensor([100]))
+    places, gate = torch.arange(len(text.token_ids)), {}
+
+    def gated(module, query, key, value, _mask, *, scaling, **_):
+        scores = query @ key.transpose(2, 3) * scaling
+        weights = scores.masked_fill(places > places[:, None], -torch.inf).softmax(dim=-1)
+        if module.layer_idx in gate:
+            place, factor = gate[module.layer_idx]
+            weights[:, :, at, place] *= factor
+        return (weights @ value).transpose(1, 2), weights
+
+    def loss(layer: int, place: int, factor: float) -> float:
+        gate.clear()
+        gate[layer] = place, factor
+        with torch.no_grad():
+            embeds = model.llm.get_input_embeddings()(text.token_ids)[None]
+            states = model.llm.base_model(inputs_embeds=embeds).last_hidden_state[0, at]
+            return float(cross_entropy(to_logits(model.llm, states), text.labels[0]))
+
+    model.llm.set_attn_implementation("eager")
+    found = look(model, replace(batch, twin=text), hears=False).saliency
+    AttentionInterface.register("gated", gated)
+    model.llm.set_attn_implementation("gated")
+    for layer, saliency in enumerate(found):
+        for place in np.argsort(saliency)[-3:]:
+            moved = (loss(layer, place, 1.01) - loss(layer, place, 0.99)) / 0.02
+            assert saliency[place] == pytest.approx(abs(moved), rel=0.02), (layer, place)
 
 
 def test_sinks_are_no_part_of_a_share(trained, probes):

@@ -1,6 +1,7 @@
 """What tests let other processes do: a training to kill, and the ranks of one."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ from sllm_data.trainer.config import TrainConfig, resolve_train
 from sllm_data.trainer.distributed import Ranks, add_up_gradients, full, joined, shard
 from sllm_data.trainer.loop import train
 from sllm_data.trainer.model.speech_lm import load_speech_lm
+from sllm_data.trainer.setup import DTYPES
 from sllm_data.trainer.step import Stepper
+
+Case = tuple[TrainConfig, list[PackedBatch]]
 
 
 def run_training(document: dict[str, Any]) -> None:
@@ -27,24 +31,22 @@ def run_rank(rank: int, port: int, document: dict[str, Any]) -> None:
     run_training(document)
 
 
-def rank_gradients(
-    rank: int, port: int, document: dict[str, Any], packs: list[PackedBatch], into: Path
-) -> None:
-    """Writes the gradients that one of two ranks has of its pack and the other's."""
+def rank_steps(rank: int, port: int, cases: Sequence[Case], into: Path) -> None:
+    """Writes what one of two ranks finds in a step of each case, over its pack and the other's."""
     _become(rank, port)
     with joined("cpu") as ranks:
-        found = gradients(resolve_train(document, where="test"), [packs[rank]], ranks)
+        found = [step_of(config, [packs[rank]], ranks) for config, packs in cases]
         if ranks.is_first:
             torch.save(found, into)
 
 
-def gradients(
-    config: TrainConfig, packs: list[PackedBatch], ranks: Ranks
+def step_of(
+    config: TrainConfig, packs: Sequence[PackedBatch], ranks: Ranks
 ) -> dict[str, torch.Tensor]:
-    """Returns all gradients of a step over packs, by name."""
+    """Returns the losses of a step over packs and all its gradients, by name."""
     torch.set_num_threads(1)
-    model = load_speech_lm(config.model, seed=1, dtype=torch.float32, device="cpu")
-    shard(model, [model.llm], ranks)
+    model = load_speech_lm(config.model, seed=1, dtype=DTYPES[config.precision], device="cpu")
+    shard(model, [llm for llm in (model.llm, model.original) if llm is not None], ranks)
     parameters = model.trainable_parameters()
     stepper = Stepper(
         model=model,
@@ -53,9 +55,10 @@ def gradients(
         ranks=ranks,
         failures=config.output,
     )
-    stepper.gradients(packs, step=1)
+    means = stepper.gradients(packs, step=1)
     add_up_gradients(parameters.values(), ranks)
-    return {name: full(param.grad) for name, param in parameters.items()}
+    losses = {f"loss {name}": torch.tensor(value) for name, value in means.parts.items()}
+    return losses | {name: full(param.grad) for name, param in parameters.items()}
 
 
 def _become(rank: int, port: int) -> None:

@@ -121,7 +121,9 @@ class StackedMLP(nn.Module):  # type: ignore[misc]  # torch's types are not read
         stacked = states[0][places.to(states.device)] * inside.to(states.device)[..., None]
         wide = self.linear_1(self.ln_pre(stacked.flatten(1)))
         value, gate = wide.chunk(2, dim=-1)
-        found: Tensor = self.linear_2(self.ln_mid((value * silu(gate)).float()))
+        # float32 in training; an exported model may be all of 16 bits
+        gated = (value * silu(gate)).to(self.ln_mid.weight.dtype)
+        found: Tensor = self.linear_2(self.ln_mid(gated))
         return found
 
 

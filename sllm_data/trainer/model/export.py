@@ -51,6 +51,7 @@ def export_model(
     *,
     chat_template: str | None = None,
     stop_ids: Collection[int] = (),
+    dtype: str = "",
 ) -> None:
     """Writes a model's folder.
 
@@ -59,6 +60,7 @@ def export_model(
         folder: Must not be there yet.
         chat_template: What the model was trained with, where it is not the LLM's own.
         stop_ids: Tokens that end an answer.
+        dtype: Of the weights: float32, bfloat16 or float16; else what the model computes in.
 
     Raises:
         OutputError: The folder is there.
@@ -72,16 +74,17 @@ def export_model(
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    save_torch_state_dict(exported_weights(model), unfinished)
+    written_in = getattr(torch, dtype) if dtype else model.dtype
+    save_torch_state_dict(exported_weights(model, written_in), unfinished)
     audio_id = _write_tokenizer(model, unfinished, chat_template)
-    _write_configs(model, unfinished, audio_id=audio_id, stop_ids=stop_ids)
+    _write_configs(model, unfinished, audio_id=audio_id, stop_ids=stop_ids, dtype=written_in)
     for name in _CODE:
         shutil.copyfile(Path(__file__).with_name(name), unfinished / name)
-    _compare(model, unfinished)
+    _compare(model, unfinished, written_in)
     unfinished.rename(folder)
 
 
-def exported_weights(model: SpeechLM) -> dict[str, Tensor]:
+def exported_weights(model: SpeechLM, dtype: torch.dtype) -> dict[str, Tensor]:
     """Returns all weights on the CPU under the names of vLLM's UltravoxModel.
 
     LoRA is added to what it updates, in float32.
@@ -104,7 +107,7 @@ def exported_weights(model: SpeechLM) -> dict[str, Tensor]:
             seen.add(id(value))
             plain = name.replace(".base_layer.", ".")
             full = merged.get(plain, value.detach())
-            weights[f"{prefix}.{plain}"] = full.to("cpu", model.dtype).contiguous()
+            weights[f"{prefix}.{plain}"] = full.to("cpu", dtype).contiguous()
     return weights
 
 
@@ -136,14 +139,19 @@ def _write_tokenizer(model: SpeechLM, folder: Path, chat_template: str | None) -
 
 
 def _write_configs(
-    model: SpeechLM, folder: Path, *, audio_id: int, stop_ids: Collection[int]
+    model: SpeechLM,
+    folder: Path,
+    *,
+    audio_id: int,
+    stop_ids: Collection[int],
+    dtype: torch.dtype,
 ) -> None:
     whisper, llm = model.encoder.whisper.config, model.llm.config
     connector = model.config.connector
     is_ultravox = _is_ultravox(model)
     prefix = "Ultravox" if is_ultravox else "SpeechLM"
     shape = shape_of(connector, whisper, llm, taps=len(model.encoder.taps))
-    dtype = str(model.dtype).removeprefix("torch.")
+    written_in = str(dtype).removeprefix("torch.")
     config = {
         "architectures": [f"{prefix}Model"],
         "model_type": "ultravox" if is_ultravox else "sllm_speech",
@@ -152,15 +160,15 @@ def _write_configs(
             "AutoModel": f"hf_modeling.{prefix}Model",
             "AutoModelForCausalLM": f"hf_modeling.{prefix}Model",
         },
-        "audio_config": _fields(whisper, dtype),
-        "text_config": _fields(llm, dtype) | {"architectures": [type(model.llm).__name__]},
+        "audio_config": _fields(whisper, written_in),
+        "text_config": _fields(llm, written_in) | {"architectures": [type(model.llm).__name__]},
         "audio_token_index": audio_id,
         "vocab_size": llm.vocab_size,
         "connector": asdict(shape),
         "taps": list(model.encoder.taps),
         "max_frames": model.geometry.max_frames,
         "pad_to_30s": model.encoder.pad_to_30s,
-        "dtype": dtype,
+        "dtype": written_in,
         "tie_word_embeddings": llm.tie_word_embeddings,
     }
     if is_ultravox:
@@ -194,14 +202,14 @@ def _write_json(path: Path, document: dict[str, Any]) -> None:
     path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
-def _compare(model: SpeechLM, folder: Path) -> None:
+def _compare(model: SpeechLM, folder: Path, dtype: torch.dtype) -> None:
     """Loads what was written and compares its logits with those of the model.
 
     Raises:
         ModelError: They differ.
     """
     kind = UltravoxModel if _is_ultravox(model) else SpeechLMModel
-    written = kind.from_pretrained(folder, dtype=model.dtype).eval().to(model.device)
+    written = kind.from_pretrained(folder, dtype=dtype).eval().to(model.device)
     chance = torch.Generator().manual_seed(0)
     clip = torch.randn(_FRAMES, model.encoder.num_mels, generator=chance).to(model.device)
     words = torch.arange(_TOKENS, device=model.device)
@@ -226,7 +234,7 @@ def _compare(model: SpeechLM, folder: Path) -> None:
             use_cache=False,
         ).logits.float()
     furthest = float((found - theirs).abs().max() / found.abs().max())
-    if not furthest <= _TOLERANCE.get(model.dtype, _TOLERANCE_16):
+    if not furthest <= _TOLERANCE.get(dtype, _TOLERANCE_16):
         raise ModelError(
             f"{folder}: must give the logits of the trained model, they differ by {furthest:.2g} "
             "of the largest; the folder is left for inspection"

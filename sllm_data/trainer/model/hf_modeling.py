@@ -79,6 +79,39 @@ class SpeechLMModel(PreTrainedModel, GenerationMixin):  # type: ignore[misc]  # 
         found = torch.cat(tapped) if tapped else tower.layer_norm(states)
         return found[:, :kept]
 
+    def embed(
+        self,
+        input_ids: Tensor,
+        *,
+        audio_values: Tensor | None = None,
+        audio_lens: Tensor | None = None,
+        audio_num_chunks: Tensor | None = None,
+        **_: Any,
+    ) -> Tensor:
+        """Returns what enters the LLM: shape (batch, length, H).
+
+        Another engine answers from it, where that knows the LLM and takes prompts as embeddings.
+
+        Args:
+            input_ids: int64 (batch, length), `audio_token_index` where audio stands.
+            audio_values: See hear.
+            audio_lens: See hear.
+            audio_num_chunks: See hear.
+
+        Raises:
+            ValueError: There are more or fewer places for audio than the clips fill.
+        """
+        places = input_ids == self.config.audio_token_index
+        embeds: Tensor = self.get_input_embeddings()(input_ids.masked_fill(places, 0))
+        if audio_values is None or not bool(places.any()):  # of later tokens none is audio
+            return embeds
+        heard = self.hear(audio_values, audio_lens, audio_num_chunks)
+        if len(heard) != int(places.sum()):
+            raise ValueError(
+                f"input_ids must have {len(heard)} places for this audio, got {int(places.sum())}"
+            )
+        return embeds.masked_scatter(places[..., None], heard.to(embeds.dtype))
+
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -93,7 +126,7 @@ class SpeechLMModel(PreTrainedModel, GenerationMixin):  # type: ignore[misc]  # 
         """Returns what the causal LM returns.
 
         Args:
-            input_ids: int64 (batch, length), `audio_token_index` where audio stands.
+            input_ids: See embed.
             audio_values: See hear.
             audio_lens: See hear.
             audio_num_chunks: See hear.
@@ -105,18 +138,12 @@ class SpeechLMModel(PreTrainedModel, GenerationMixin):  # type: ignore[misc]  # 
             ValueError: There are more or fewer places for audio than the clips fill.
         """
         if inputs_embeds is None and input_ids is not None:
-            places = input_ids == self.config.audio_token_index
-            inputs_embeds = self.get_input_embeddings()(input_ids.masked_fill(places, 0))
-            if audio_values is not None and bool(places.any()):  # not so for later tokens
-                heard = self.hear(audio_values, audio_lens, audio_num_chunks)
-                if len(heard) != int(places.sum()):
-                    raise ValueError(
-                        f"input_ids must have {len(heard)} places for this audio, got "
-                        f"{int(places.sum())}"
-                    )
-                inputs_embeds = inputs_embeds.masked_scatter(
-                    places[..., None], heard.to(inputs_embeds.dtype)
-                )
+            inputs_embeds = self.embed(
+                input_ids,
+                audio_values=audio_values,
+                audio_lens=audio_lens,
+                audio_num_chunks=audio_num_chunks,
+            )
         return self.language_model(inputs_embeds=inputs_embeds, **kwargs)
 
 

@@ -7,13 +7,13 @@ import os
 import shutil
 import signal
 from collections import Counter
-from itertools import chain, islice
+from itertools import chain, islice, product
 
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made_datasets import GEOMETRY, ids, make
+from made_datasets import GEOMETRY, Made, ids, make, sample_row, text
 
 from sllm_data.errors import ConfigError
 from sllm_data.trainer.batch import PackedBatch
@@ -206,6 +206,26 @@ def test_weights_say_how_often_a_row_is_seen_in_an_epoch(opened, tmp_path):
     for name, task in by_task.items():
         expected = {"twice": range(20, 21), "never": range(1), "half": range(1, 10)}[task]
         assert seen[name] in expected
+
+
+def test_weights_of_tasks_kinds_and_corpora_are_multiplied_and_drawn_as_asked_for(
+    opened, tmp_path
+):
+    rows = []
+    for number, what in enumerate(product("xy", ("instruct", "interleaved"), "ab")):
+        for k in range(40):
+            row = sample_row(f"{number}-{k}", audio_id="", num_samples=0, part=0, answer="fog")
+            row["messages"][0]["content"] = [text("Say fog.")]
+            row["task"], row["kind"], row["source"]["corpus"] = what
+            rows.append(row)
+    root = Made(samples=[rows]).write(tmp_path)
+    weights = WeightConfig(tasks={"y": 3}, kinds={"interleaved": 0.5}, corpora={"b": 0.5})
+    entry = DatasetEntry(path=root, weights=weights, weight=2)
+    seen = Counter(name[0] for name in ids(opened(entry, epochs=5, budget=4_000)))
+    shares = {number: seen[str(number)] / (40 * 5) for number in range(8)}
+    # 2, times 3 for y, times half for interleaved, times half for b
+    assert shares == pytest.approx(dict(enumerate([2, 1, 1, 0.5, 6, 3, 3, 1.5])), abs=0.1)
+    assert [shares[number] for number in (0, 1, 2, 4, 5, 6)] == [2, 1, 1, 6, 3, 3]
 
 
 def test_datasets_are_mixed_by_their_weights(opened, plain, tmp_path):

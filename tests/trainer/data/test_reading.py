@@ -112,6 +112,18 @@ def test_a_twin_with_other_turns_or_another_answer_is_counted_where_twins_are_us
     assert found == {"twin_has_other_turns": ["s0-0-0"], "twin_has_other_labels": ["s0-0-1"]}
 
 
+def test_of_an_answer_that_was_cut_off_the_end_is_not_trained(opened, renderer, tmp_path):
+    labels = {}
+    for reason in ("stop", "length"):
+        made = make(parts=1, rows=1)
+        made.samples[0][0]["finish_reason"] = reason
+        (batch,) = opened(made.write(tmp_path / reason), epochs=1, twins=True)
+        labels[reason] = batch.text.labels.tolist()
+        assert batch.twin.labels.tolist() == labels[reason]
+    assert labels["stop"][-1] in renderer.stop_ids
+    assert labels["length"] == labels["stop"][:-1]
+
+
 def test_clips_several_spans_and_turns_become_positions_in_their_order(opened, tmp_path):
     made = make(parts=1, rows=3)
     row = made.samples[0][0]

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from loop_processes import run_training
+from safetensors.torch import load_file
 
 from sllm_data.errors import SllmDataError
 from sllm_data.steps import Progress
@@ -76,6 +78,33 @@ def test_with_states_kept_too_since_a_clip_is_encoded_by_itself(document, config
     assert train(configured(stopped, model=model), Progress(None)).steps_now == 1
 
     assert _losses(stopped) == _losses(whole)
+
+
+def test_in_16_bits_what_is_trained_has_32_and_it_goes_on_to_the_bit(
+    straight, document, configured, tmp_path
+):
+    sections = {
+        "precision": "bf16",
+        "checkpoints": {"every_steps": 1},
+        "stages": document(tmp_path)["stages"][1:],
+    }
+    sections["stages"][0]["steps"] = 3
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    train(configured(whole, **sections), Progress(None))
+    shutil.copytree(whole, stopped)
+    _reopened(stopped)
+    assert train(configured(stopped, **sections), Progress(None)).steps_now == 1
+
+    assert _losses(stopped) == _losses(whole)
+    weights = [load_file(output / "model/weights.safetensors") for output in (whole, stopped)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    (_, first, _), (_, in_32_bits, _) = _losses(whole)[0], _losses(straight)[0]
+    assert first != in_32_bits
+    assert first == pytest.approx(in_32_bits, rel=0.03)
+    state = torch.load(_checkpoints(whole)[-1] / "rank-00000.pt", weights_only=True)
+    means = [mean for found in state["means"].values() for mean in found.values()]
+    for value in (*weights[0].values(), *state["parameters"].values(), *means):
+        assert value.dtype == torch.float32
 
 
 def test_with_workers_the_losses_are_the_same_to_the_bit(straight, configured, tmp_path, world):

@@ -1,17 +1,22 @@
 """What a training tells, leaves, and refuses."""
 
 import json
+import os
 import shutil
 
 import pytest
 import torch
 
+from sllm_data.chat import ChatRenderer
 from sllm_data.errors import ModelError, SllmDataError, TrainingError
 from sllm_data.steps import Progress
 from sllm_data.testbed.assets import shipped
 from sllm_data.trainer.config import resolve_train
+from sllm_data.trainer.data.loader import open_packs
 from sllm_data.trainer.distributed import chosen_device
+from sllm_data.trainer.flops import cost_of
 from sllm_data.trainer.loop import train
+from sllm_data.trainer.model.speech_lm import load_speech_lm
 from sllm_data.trainer.step import Stepper
 from sllm_data.trainer.trained import load_trained
 
@@ -36,15 +41,67 @@ def test_each_step_has_its_figures(straight):
         assert line["mfu"] is None
 
 
-def test_the_first_stage_trains_the_connector_alone(straight):
-    def parameters(step: int) -> dict[str, torch.Tensor]:
-        path = straight / f"checkpoints/step-{step:08}/rank-00000.pt"
+@pytest.mark.parametrize("mode", ["lora", "full"])
+def test_the_llm_rests_to_the_bit_where_its_learning_rate_is_0_and_moves_in_the_next_stage(
+    document, configured, tmp_path, mode
+):
+    model = document(tmp_path)["model"]
+    model["llm"]["mode"] = mode
+    stages = [
+        {"steps": 2, "learning_rates": {"connector": 0.002, "llm": 0}},
+        {"steps": 1, "learning_rates": {"connector": 0.002, "llm": 0.001}},
+    ]
+    optimizer = {"weight_decay": 0.1}  # it would move what has no gradient
+    config = configured(tmp_path / "out", model=model, stages=stages, optimizer=optimizer)
+    train(config, Progress(None))
+
+    def state(step: int) -> dict[str, torch.Tensor]:
+        path = config.output / f"checkpoints/step-{step:08}/rank-00000.pt"
         return torch.load(path, weights_only=True)["parameters"]
 
-    first, last = parameters(6), parameters(7)
-    moved = {name.split(".")[0] for name in first if not torch.equal(first[name], last[name])}
-    assert moved == {"connector", "llm"}
-    assert _lines(straight)[1]["rates"]["llm"] == 0
+    fresh = load_speech_lm(config.model, seed=1, dtype=torch.float32, device="cpu")
+    begun, first, last = fresh.trainable_state(), state(2), state(3)
+    of_llm = {name for name in begun if name.startswith("llm.")}
+    assert of_llm
+    assert _moved(begun, first) == begun.keys() - of_llm
+    assert _moved(first, last) == begun.keys()
+
+
+def _moved(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
+    return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+def test_what_is_logged_is_sane_and_stands_on_the_board(configured, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    peak = 1e9
+    logging = {"boards": ["tensorboard"], "peak_tflops": peak / 1e12}
+    stages = [{"steps": 2, "learning_rates": {"connector": 0.001, "llm": 0}}]
+    config = configured(tmp_path / "out", stages=stages, logging=logging)
+
+    report = train(config, Progress(None))
+
+    model = load_speech_lm(config.model, seed=1, dtype=torch.float32, device="cpu")
+    cost = cost_of(model, {"connector": 0.001, "llm": 0, "encoder": 0})
+    renderer = ChatRenderer.load(config.model.llm.model)
+    lines = _lines(config.output)
+    weights = sum(value.numel() * value.element_size() for value in model.parameters())
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    opened = open_packs(config.data, renderer=renderer, geometry=model.geometry, seed=1)
+    with opened as packs:
+        for line, pack in zip(lines, packs, strict=False):
+            assert 0 < line["loader_wait_share"] < 1
+            assert weights / 2**30 < line["peak_memory_gib"] < memory / 2**30
+            assert line["mfu"] == pytest.approx(cost.flops(pack) / line["seconds"] / peak)
+    board = EventAccumulator(str(config.output / "tensorboard")).Reload()
+    for name in ("loss", "loader_wait_share", "peak_memory_gib", "mfu", "useful_share"):
+        drawn = [event.value for event in board.Scalars(name)]
+        assert drawn == pytest.approx([line[name] for line in lines]), name
+    waited = sum(line["loader_wait_share"] * line["seconds"] for line in lines)
+    assert report.loader_wait_share == pytest.approx(
+        waited / sum(line["seconds"] for line in lines)
+    )
+    assert report.useful_share == pytest.approx(sum(line["useful_share"] for line in lines) / 2)
 
 
 def test_what_is_left_loads_and_is_what_was_trained(straight):

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from sllm_data.chat import ChatRenderer
-from sllm_data.trainer.budget import largest, synthetic_pack
+from sllm_data.trainer.budget import largest, measured_budget, synthetic_pack
 from sllm_data.trainer.data.loader import open_packs
+from sllm_data.trainer.figures import peak_memory_gib
 from sllm_data.trainer.flops import ModelCost, PartCost, cost_of, peak_tflops
 from sllm_data.trainer.geometry import AudioGeometry
 from sllm_data.trainer.halving import halves_of
@@ -76,6 +77,17 @@ def test_the_largest_that_fits_is_found_and_nothing_twice_as_large_is_tried(boun
     assert largest(fits, at_most=at_most) == min(bound, at_most)
     assert max(tried) <= max(1, 2 * bound)
     assert len(tried) == len(set(tried))
+
+
+def test_a_budget_is_measured_between_one_that_fits_and_one_that_is_too_large(model):
+    losses = LossConfig()
+    assert measured_budget(model, losses, at_most=64, memory_gib=64) == 64
+    # of this machine's 0.15 MiB a position; packs of 256 fit, then those of 512 do not
+    bound = peak_memory_gib("cpu") + 0.064
+
+    found = measured_budget(model, losses, at_most=4096, memory_gib=bound)
+
+    assert 256 < found < 512
 
 
 @given(

@@ -5,7 +5,12 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, Gemma2Config
 
 from sllm_data.errors import ModelError
-from sllm_data.trainer.model.attention import Kernel, choose_kernel, segments_of
+from sllm_data.trainer.model.attention import (
+    Kernel,
+    choose_kernel,
+    packed_attention,
+    segments_of,
+)
 from sllm_data.trainer.model.config import LLMConfig
 from sllm_data.trainer.model.llm import load_llm, prepare_llm, run_body
 
@@ -60,6 +65,33 @@ def test_flex_attention_computes_what_sdpa_does(llms):
         states_of(llms["mistral"], embeds, LENGTHS, kernel) for kernel in ("flex", "sdpa")
     )
     torch.testing.assert_close(flex, sdpa)
+
+
+@pytest.mark.parametrize("window", [None, 7])
+@pytest.mark.parametrize("causal", [True, False])
+def test_the_mask_of_flex_attention_is_what_sdpa_sees(causal, window):
+    lengths = [130, 1, 5, 200]  # blocks have 128 places
+    size = sum(lengths)
+    query, value = torch.zeros(1, 1, size, 8), torch.eye(size)[None, None]
+    module = torch.nn.Identity()
+    segments = segments_of(lengths, causal=causal, kernel="sdpa", device=CPU)
+    shares, _ = packed_attention(
+        module, query, query, value, None, segments=segments, sliding_window=window
+    )
+    seen = shares[0, :, 0] > 0
+
+    mask = segments.block_mask(window)
+
+    places = torch.arange(size)
+    assert torch.equal(mask.mask_mod(None, None, places[:, None], places[None]), seen)
+    blocks = torch.nn.functional.pad(seen, (0, -size % 128, 0, -size % 128))
+    blocks = blocks.unflatten(1, (-1, 128)).unflatten(0, (-1, 128)).any(dim=1).any(dim=-1)
+    assert torch.equal(mask.to_dense()[0, 0].bool(), blocks)
+    behind = places[:, None] - places
+    number = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
+    wanted = number[:, None] == number
+    wanted &= behind.abs() < (window or size)
+    assert torch.equal(seen, wanted & (behind >= 0) if causal else wanted)
 
 
 def test_eager_attention_of_transformers_reads_a_pack_as_well(llms):

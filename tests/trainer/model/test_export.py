@@ -7,7 +7,7 @@ import torch
 from model_exports import RATE, SHIPPED, as_pack, clip, trained_model
 from model_packs import CONNECTORS
 from safetensors.torch import load_file
-from transformers import AutoModel, AutoProcessor
+from transformers import AutoModel, AutoModelForCausalLM, AutoProcessor
 
 from sllm_data.chat import ChatRenderer
 from sllm_data.errors import ModelError, OutputError
@@ -55,6 +55,39 @@ def test_transformers_loads_it_and_gives_the_trainers_logits_and_answers(kind, e
         wanted = answer(model, pack, max_tokens=6, stop_ids=[2])[0]
         found = answered[0, inputs["input_ids"].shape[1] :].tolist()
         assert [token for token in found if token != 2][: len(wanted)] == wanted
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype"), [("mlp", torch.bfloat16), ("layer_mix_qformer", torch.float16)]
+)
+def test_in_16_bits_the_logits_are_near_those_of_32(kind, dtype, exported, tmp_path):
+    model, folder = exported[kind]
+    export_model(model, tmp_path / "model", stop_ids=[2], dtype=str(dtype).removeprefix("torch."))
+    stored = load_file(tmp_path / "model" / "model.safetensors")
+    assert stored.keys() == load_file(folder / "model.safetensors").keys()
+    assert {value.dtype for value in stored.values()} == {dtype}
+    processor = AutoProcessor.from_pretrained(tmp_path / "model", trust_remote_code=True)
+    inputs = processor(text="<|audio|>what is this?", audio=[clip(0.9)])
+    found, wanted = (
+        AutoModel.from_pretrained(path, trust_remote_code=True).eval()
+        for path in (tmp_path / "model", folder)
+    )
+    assert (found.dtype, wanted.dtype) == (dtype, torch.float32)
+    with torch.no_grad():
+        logits, ours = (each(**inputs, use_cache=False).logits.float() for each in (found, wanted))
+    furthest = (logits - ours).abs().max() / ours.abs().max()
+    assert 0 < furthest < 0.05
+
+
+def test_the_llm_of_an_export_is_one_of_transformers_by_itself(exported, tmp_path):
+    model, folder = exported["window_qformer"]
+    served = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True).eval()
+    served.language_model.save_pretrained(tmp_path)
+    llm = AutoModelForCausalLM.from_pretrained(tmp_path).eval()
+    tokens = torch.arange(5, 12)[None]
+    with torch.no_grad():
+        ours = model.eval().llm(input_ids=tokens, use_cache=False).logits
+        torch.testing.assert_close(llm(input_ids=tokens).logits, ours, atol=1e-4, rtol=1e-4)
 
 
 def test_several_clips_and_prompts_go_side_by_side(exported):
@@ -126,7 +159,7 @@ def test_lora_that_is_zero_is_not_exported(trained, tmp_path):
 
 def test_a_fully_trained_model_keeps_its_weights(trained):
     model = trained("mlp", "full")
-    weights = exported_weights(model)
+    weights = exported_weights(model, torch.float32)
     name = "model.layers.0.self_attn.q_proj.weight"
     assert torch.equal(weights[f"language_model.{name}"], model.llm.state_dict()[name])
 

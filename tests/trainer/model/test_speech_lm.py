@@ -174,6 +174,8 @@ def test_16_bits_give_nearly_the_loss_and_a_gradient_everywhere(mode, new_model)
     assert losses[1] == pytest.approx(losses[0], rel=0.03)
     trained = model.trainable_parameters()
     assert all(value.dtype == torch.float32 and value.grad.any() for value in trained.values())
+    frozen = [value for value in model.parameters() if not value.requires_grad]
+    assert {value.dtype for value in frozen} == {torch.bfloat16}
 
 
 def test_the_state_of_what_is_trained_comes_back(new_model):
