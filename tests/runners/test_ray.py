@@ -23,6 +23,7 @@ from sllm_data.runners import (
     put_fence,
 )
 from sllm_data.runners.place import Place
+from sllm_data.runners.ray_crew import Crew
 from tests.runners import ray_jobs as jobs
 
 RAY = RunnerConfig(kind="ray", workers=2)
@@ -115,9 +116,29 @@ def test_jobs_hold_the_fence_of_their_output(tmp_path):
     assert put_fence(tmp_path, wait_s=30).run != fence.run
 
 
+def test_engines_stay_when_a_pass_has_too_few_parts_for_all():
+    crew = Crew(RAY, jobs.Nothing, gpus=0)
+    passes = [
+        set(
+            crew.work(
+                jobs.tell_process,
+                None,
+                range(count),
+                fence=None,
+                workers=count,
+                is_done=lambda _: False,
+            )
+        )
+        for count in (2, 1, 2)
+    ]
+    crew.close()
+    assert [len(pids) for pids in passes] == [2, 1, 2]
+    assert passes[0] == passes[2] > passes[1]
+
+
 def test_a_folder_that_is_not_there_on_a_node_is_one_sentence():
     with pytest.raises(OutputError, match="/nowhere: must be the same folder on each node"):
-        Place(folder="/nowhere", path=(), fence=None).settle()
+        Place(folder="/nowhere", path=(), copies="", fence=None).settle()
 
 
 @pytest.mark.parametrize("address", ["here", "http://a:1", "ray://a", "a:port", "a: 1"])
