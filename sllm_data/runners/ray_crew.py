@@ -92,6 +92,10 @@ class _Desk:
         await self._has_news.wait()
         return await self.rest()
 
+    async def wake(self) -> None:
+        """Ends the wait for news."""
+        self._has_news.set()
+
     async def rest(self) -> list[bytes]:
         """The news that there are."""
         self._has_news.clear()
@@ -108,14 +112,19 @@ class _Hand:
 
     def work(self, desk: Any, worker: int, order: "_Order") -> bytes:  # Any: an actor's handle
         """Works on parts until the desk has none; returns an outcome."""
+        sent: list[Any] = []  # Any: a reference of Ray
+
+        def post(news: object) -> None:
+            ray.get(sent)  # of two that are under way the second may arrive first
+            sent[:] = [desk.post.remote(pickle.dumps(news))]
 
         def work() -> None:
             if self._state is None:
                 self._state = pickle.loads(self._opened)()  # noqa: S301 - from this run's driver
             function, job = pickle.loads(order.payload)  # noqa: S301 - likewise
             numbers = iter(lambda: ray.get(desk.take.remote(worker)), None)
-            function(self._state, job, numbers, lambda news: desk.post.remote(pickle.dumps(news)))
-            ray.get(desk.begun.remote())  # what was posted before has arrived by now
+            function(self._state, job, numbers, post)
+            ray.get(sent)
 
         return outcome_of(order.place, work)
 
@@ -341,7 +350,10 @@ class _Shift:
 
     def rest(self) -> Iterator[Any]:
         """Yields the news that are there."""
-        yield from map(pickle.loads, ray.get(self.desk.rest.remote()))
+        ray.get(self.desk.wake.remote())  # who waits for news may hold the first of them
+        news = [*ray.get(self.news), *ray.get(self.desk.rest.remote())]
+        self.news = self.desk.news.remote()
+        yield from map(pickle.loads, news)
 
     def begun(self) -> bool:
         """Whether one of those that should work does."""

@@ -69,6 +69,14 @@ def tell_process(
     list(numbers)
 
 
+def count_to_ten(
+    _: Nothing, __: None, numbers: Iterator[int], post: Callable[[object], None]
+) -> None:
+    list(numbers)
+    for number in range(10):
+        post(number)
+
+
 def hold_one_part(
     _: Nothing, folder: str, numbers: Iterator[int], post: Callable[[object], None]
 ) -> None:
