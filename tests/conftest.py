@@ -5,10 +5,15 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+if TYPE_CHECKING:
+    from s3_server import S3
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -77,3 +82,21 @@ def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "backbone"
     write_random_backbone(folder, seed=0)
     return folder
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[int]:
+    """The port of a real S3 server over HTTP."""
+    from s3_server import moto_port
+
+    with moto_port() as port:
+        yield port
+
+
+@pytest.fixture
+def s3(moto: int) -> "Iterator[S3]":
+    """An empty bucket there, behind a proxy that spoils what it is told to."""
+    from s3_server import s3_behind_proxy
+
+    with s3_behind_proxy(moto) as found:
+        yield found

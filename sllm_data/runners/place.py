@@ -17,16 +17,19 @@ from typing import Any
 
 from sllm_data.errors import OutputError, SllmDataError
 from sllm_data.runners.fence import Fence
+from sllm_data.storage.places import COPIES, copies_folder
 
 Outcome = tuple[bool, Any]  # Any: a result where it is good, else what was raised
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
-    """Where a run works: the same folder, import path and output on each machine."""
+    """Where a run works: the same folders, import path and output on each machine."""
 
     folder: str
     path: tuple[str, ...]
+    copies: str
+    """Where it works on what has a URL; a node may have been started without `SLLM_COPIES`."""
     fence: Fence | None
 
     @classmethod
@@ -34,7 +37,12 @@ class Place:
         """That of this process."""
         folder = str(Path.cwd())
         entries = (str(Path(folder, entry)) for entry in sys.path)
-        return cls(folder=folder, path=tuple(dict.fromkeys(entries)), fence=fence)
+        return cls(
+            folder=folder,
+            path=tuple(dict.fromkeys(entries)),
+            copies=str(copies_folder()),
+            fence=fence,
+        )
 
     def settle(self) -> None:
         """Makes this process work there.
@@ -47,6 +55,7 @@ class Place:
         except OSError as error:
             raise OutputError(_elsewhere(self.folder)) from error
         sys.path += [entry for entry in self.path if entry not in sys.path]
+        os.environ[COPIES] = self.copies
         if self.fence is not None and not self.fence.path.exists():
             raise OutputError(_elsewhere(str(self.fence.path.parent)))
 

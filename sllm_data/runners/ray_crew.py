@@ -3,7 +3,8 @@
              take a part             work
     desk <────────────── worker 1 (a GPU, its engine loaded once)  ──> news ──> desk ──> run
      │                   worker 2
-     └── parts whose worker died come back here, and another worker, or a new one, takes them
+     └── parts whose worker died come back here, and another worker, or a new one, takes them,
+         also one that had found no more parts and ended its work
 
 A worker takes no CPU of the cluster's count, which is for tasks: it stays between passes, and
 even a fraction would keep one task of each node from running (two CPUs less a tenth hold one).
@@ -13,13 +14,13 @@ import asyncio
 import pickle
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sllm_data.errors import EngineError
@@ -30,6 +31,7 @@ from sllm_data.runners.place import Place, outcome_of, result_of
 from sllm_data.runners.ray_tasks import MAX_LOST, cause_of, no_such_code
 
 _GLANCE_S = 5.0
+_AGAIN_S = 1.0
 _ROOM_S = 600.0
 _CLOSE_S = 20.0
 
@@ -64,6 +66,10 @@ class _Desk:
         taken.append(self._waiting.popleft())
         return taken[-1]
 
+    async def has_parts(self) -> bool:
+        """Whether a part waits for a worker."""
+        return bool(self._waiting)
+
     async def begun(self) -> set[int]:
         """The workers that have asked for a part."""
         return set(self._taken)
@@ -86,6 +92,10 @@ class _Desk:
         await self._has_news.wait()
         return await self.rest()
 
+    async def wake(self) -> None:
+        """Ends the wait for news."""
+        self._has_news.set()
+
     async def rest(self) -> list[bytes]:
         """The news that there are."""
         self._has_news.clear()
@@ -102,14 +112,19 @@ class _Hand:
 
     def work(self, desk: Any, worker: int, order: "_Order") -> bytes:  # Any: an actor's handle
         """Works on parts until the desk has none; returns an outcome."""
+        sent: list[Any] = []  # Any: a reference of Ray
+
+        def post(news: object) -> None:
+            ray.get(sent)  # of two that are under way the second may arrive first
+            sent[:] = [desk.post.remote(pickle.dumps(news))]
 
         def work() -> None:
             if self._state is None:
                 self._state = pickle.loads(self._opened)()  # noqa: S301 - from this run's driver
             function, job = pickle.loads(order.payload)  # noqa: S301 - likewise
             numbers = iter(lambda: ray.get(desk.take.remote(worker)), None)
-            function(self._state, job, numbers, lambda news: desk.post.remote(pickle.dumps(news)))
-            ray.get(desk.begun.remote())  # what was posted before has arrived by now
+            function(self._state, job, numbers, post)
+            ray.get(sent)
 
         return outcome_of(order.place, work)
 
@@ -136,6 +151,7 @@ class _Order:
 class _Worker:
     number: int
     hand: Any  # Any: an actor's handle
+    has_worked: bool = False
 
 
 class Crew:
@@ -189,23 +205,22 @@ class Crew:
         order = _Order(place=Place.here(fence), payload=pickle.dumps((function, job)))
         shift = _Shift(order, numbers)
         try:
-            idle = self._idle[:workers]
-            for worker in [*idle, *(self._hire() for _ in range(workers - len(idle)))]:
-                shift.begin(worker)
+            for _ in range(workers):
+                shift.begin(self._hire())
             yield from self._until_done(shift, numbers, is_done)
         except RayError as error:
-            self._dismiss([*shift.working.values(), *shift.idle])
+            self._dismiss_all(shift)
             raise EngineError(
                 f"the node of the Ray cluster where this run began must stay, it was lost "
                 f"({cause_of(error)}); run the same command again: committed parts stand"
             ) from error
         except BaseException:
-            self._dismiss([*shift.working.values(), *shift.idle])
+            self._dismiss_all(shift)
             raise
         finally:
             ray.kill(shift.desk)
         self._dismiss(shift.working.values())  # they wait for room, and nothing is left to do
-        self._idle = shift.idle
+        self._idle += shift.idle
 
     def close(self) -> None:
         """Ends the workers, and what they have loaded."""
@@ -227,20 +242,26 @@ class Crew:
                 heard = time.monotonic()
                 if ref == shift.news:
                     yield from shift.heard()
-                elif (worker := shift.ended(ref)) is not None:  # it died
+                    continue
+                if (worker := shift.ended(ref)) is not None:  # it died
                     yield from shift.lost(worker, is_done)
-                    for other in [*shift.idle, self._hire()]:
-                        shift.begin(other)
-                    shift.idle = []
+                    shift.begin(self._hire())
+                shift.call_back()
         yield from shift.rest()
 
     def _hire(self) -> _Worker:
+        """A worker that has nothing to do, which may hold the last GPU; else a new one."""
+        if self._idle:
+            return self._idle.pop()
         self._hired += 1
         return _Worker(number=self._hired, hand=self._new.remote(self._opened))
 
-    def _dismiss(self, workers: Any) -> None:  # Any: an iterable of _Worker
-        for worker in list(workers):
+    def _dismiss(self, workers: Iterable[_Worker]) -> None:
+        for worker in workers:
             ray.kill(worker.hand)
+
+    def _dismiss_all(self, shift: "_Shift") -> None:
+        self._dismiss([*shift.working.values(), *shift.idle, *self._idle])
         self._idle = []
 
     def _no_room(self) -> str:
@@ -255,7 +276,9 @@ class _Shift:
 
     def __init__(self, order: _Order, numbers: Sequence[int]) -> None:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        self.desk = _DESK.options(scheduling_strategy=here).remote(numbers)
+        # what takes nothing is scheduled by any node, also by one that has just come or gone and
+        # does not know this one; what takes something (a byte) is scheduled by this one
+        self.desk = _DESK.options(scheduling_strategy=here, memory=1).remote(numbers)
         self.news = self.desk.news.remote()
         self.working: dict[Any, _Worker] = {}  # Any: references of Ray
         self.idle: list[_Worker] = []
@@ -274,19 +297,43 @@ class _Shift:
             content = ray.get(ref)
         except RayTaskError as error:
             raise EngineError(no_such_code(error)) from error
+        except ActorUnavailableError as error:
+            # it may be dead, or alive and at work: the next call waits behind what it does, so
+            # that nobody else writes its parts meanwhile
+            self._cause = cause_of(error)
+            time.sleep(_AGAIN_S)
+            self.working[worker.hand.close.remote()] = worker
+            return None
         except RayError as error:
             self._cause = cause_of(error)
             return worker
+        if content is None:  # it was alive, and has closed; whatever it left goes to another
+            ray.kill(worker.hand)
+            return worker
         self.idle.append(worker)
-        result_of(content)
+        try:
+            result_of(content)
+        except RayError as error:  # the desk was out of its sight, and it gave up
+            self._cause = cause_of(error)
+            ray.kill(self.idle.pop().hand)
+            return worker
+        worker.has_worked = True
         return None
+
+    def call_back(self) -> None:
+        """Lets those that have ended look again, where parts were given back since."""
+        if self.idle and ray.get(self.desk.has_parts.remote()):
+            idle, self.idle = self.idle, []
+            for worker in idle:
+                self.begin(worker)
 
     def lost(self, worker: _Worker, is_done: Callable[[int], bool]) -> Iterator[Any]:
         """Gives back the parts that a dead worker had open; yields the news that came before."""
         yield from self.rest()
         taken = ray.get(self.desk.taken.remote(worker.number))
         again = [number for number in taken if not is_done(number)]
-        for number in again or [None]:
+        began = bool(taken) or worker.has_worked
+        for number in again or ([] if began else [None]):
             self._losses[number] += 1
             if self._losses[number] >= MAX_LOST:
                 raise EngineError(
@@ -303,7 +350,10 @@ class _Shift:
 
     def rest(self) -> Iterator[Any]:
         """Yields the news that are there."""
-        yield from map(pickle.loads, ray.get(self.desk.rest.remote()))
+        ray.get(self.desk.wake.remote())  # who waits for news may hold the first of them
+        news = [*ray.get(self.news), *ray.get(self.desk.rest.remote())]
+        self.news = self.desk.news.remote()
+        yield from map(pickle.loads, news)
 
     def begun(self) -> bool:
         """Whether one of those that should work does."""

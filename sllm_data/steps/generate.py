@@ -93,10 +93,9 @@ def _answer(
     commit: Callable[[Records], None],
 ) -> Iterator[Records]:
     config = RunConfig.model_validate_json(job.document)
-    devices = worker_devices(config.backbone)
-    if is_on_cluster(config):
+    if is_on_cluster(config):  # whose GPUs are not those of this machine
         parts = answer_on_cluster(job, missing, engines, throughput, watch)
-    elif len(devices) > 1 and len(missing) > 1:
+    elif len(devices := worker_devices(config.backbone)) > 1 and len(missing) > 1:
         parts = answer_in_workers(job, missing, devices, throughput, watch)
     else:
         done: list[Records] = []

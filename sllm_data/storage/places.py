@@ -17,12 +17,15 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer
 
+COPIES = "SLLM_COPIES"
+"""The variable that names the folder of all copies."""
+
 _URL = re.compile(r"(?P<protocol>[a-z][a-z0-9+.-]+)://(?P<rest>.*)", re.DOTALL)
 
 
 def copies_folder() -> Path:
     """The folder of all copies on this machine."""
-    named = os.environ.get("SLLM_COPIES")
+    named = os.environ.get(COPIES)
     if named:
         return Path(named).expanduser().absolute()
     cache = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from hub_server import HubServer
 from publish_command import Command, Published, environment_of, publish
-from s3_server import S3, moto_port, s3_behind_proxy
 from steps_datasets import build
 
 from sllm_data.config import RunConfig, resolve
@@ -58,18 +57,6 @@ def made(configured: Callable[..., RunConfig], tmp_path_factory: pytest.TempPath
 def dataset(made: Path, tmp_path: Path) -> Path:
     """A copy that a test may change."""
     return Path(shutil.copytree(made, tmp_path / "dataset"))
-
-
-@pytest.fixture(scope="session")
-def moto() -> Iterator[int]:
-    with moto_port() as port:
-        yield port
-
-
-@pytest.fixture
-def s3(moto: int) -> Iterator[S3]:
-    with s3_behind_proxy(moto) as found:
-        yield found
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import Any
 import boto3
 import pytest
 import yaml
-from s3_server import S3, SECRET, moto_port, s3_behind_proxy
+from s3_server import S3, SECRET
 from steps_datasets import build, digests
 from typer.testing import CliRunner, Result
 
@@ -31,18 +31,11 @@ from sllm_data.storage.places import local_copy
 from sllm_data.storage.store import Store
 
 
-@pytest.fixture(scope="module")
-def moto():
-    with moto_port() as port:
-        yield port
-
-
 @pytest.fixture
-def s3(moto, monkeypatch, tmp_path):
-    """An empty bucket behind a proxy, and copies of it in a folder of this test's own."""
+def s3(s3, monkeypatch, tmp_path):
+    """An empty bucket, and copies of it in a folder of this test's own."""
     monkeypatch.setenv("SLLM_COPIES", str(tmp_path / "copies"))
-    with s3_behind_proxy(moto) as found:
-        yield found
+    return s3
 
 
 @pytest.fixture

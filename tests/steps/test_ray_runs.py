@@ -15,6 +15,8 @@ from steps_datasets import build, digests, rows
 from sllm_data.config import RunConfig
 from sllm_data.errors import ConfigError
 from sllm_data.runners import RunnerConfig, cluster_kept, map_parts
+from sllm_data.runners.cluster import join_cluster
+from sllm_data.runners.ray_crew import Crew
 from sllm_data.steps import Progress, run_step
 from tests.runners import ray_jobs as jobs
 
@@ -29,15 +31,35 @@ def notes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("notes")
     with pytest.MonkeyPatch.context() as patch, cluster_kept():
         patch.setenv("NOTES", str(folder))
+        patch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # it starts in half the time
         yield folder
 
 
-def test_ray_makes_the_same_bytes_as_one_process(tmp_path, configured):
-    build(configured(tmp_path / "one"))
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory, configured):
+    """What one process makes."""
+    root = tmp_path_factory.mktemp("alone") / "dataset"
+    build(configured(root))
+    return digests(root)
+
+
+def test_ray_makes_the_same_bytes_as_one_process(tmp_path, configured, alone):
     backbone = {"engine": "scripted", "workers": 2}
     build(configured(tmp_path / "many", runner=TWO, backbone=backbone))
 
-    assert digests(tmp_path / "many") == digests(tmp_path / "one")
+    assert digests(tmp_path / "many") == alone
+
+
+def test_an_output_in_storage_needs_no_variable_on_the_nodes(
+    tmp_path, configured, alone, s3, monkeypatch
+):
+    join_cluster(RunnerConfig(**TWO))  # its nodes have the environment of now
+    monkeypatch.setenv("SLLM_COPIES", str(tmp_path))
+    build(configured(s3.url, runner=TWO))
+
+    assert digests(tmp_path / "s3" / s3.bucket / "data") == alone
+    sent = s3.client.list_objects_v2(Bucket=s3.bucket, Prefix="data/")["Contents"]
+    assert {f"data/{name}" for name in alone} <= {item["Key"] for item in sent}
 
 
 def test_an_engine_that_is_killed_gives_its_parts_to_another(tmp_path, configured, notes):
@@ -70,6 +92,37 @@ def test_an_engine_that_is_killed_gives_its_parts_to_another(tmp_path, configure
     assert answered == asked
 
 
+@pytest.mark.engine
+def test_the_real_engine_answers_in_a_worker_whatever_gpus_this_machine_has(
+    tmp_path, configured, tiny_backbone, monkeypatch
+):
+    backbone = {
+        "engine": "vllm",
+        "model": str(tiny_backbone),
+        "max_num_seqs": 16,
+        "max_model_len": 512,
+        "kv_cache_gib": 1,
+        "enforce_eager": True,
+        "dtype": "float32",
+        "workers": 2,
+    }
+    config = configured(
+        tmp_path / "d",
+        runner=TWO,
+        backbone=backbone,
+        part_size=100,  # one part, and so one of two engines
+        tasks={"repetition": {"max_tokens": 4}},
+    )
+    for name in BEFORE:
+        run_step(config, name, Progress(None))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")  # one GPU here says nothing of the cluster
+    report = run_step(config, "generate.main", Progress(None))
+
+    answers = rows(config.output, "responses/main")
+    assert len(answers) == report.rows > 0
+    assert {row["engine"] for row in answers} - {"none"} == {"vllm"}
+
+
 def _generate(config: RunConfig, reports: list[object]) -> None:
     reports.append(run_step(config, "generate.main", Progress(None)))
 
@@ -95,28 +148,66 @@ def test_nobody_at_the_address_is_told_before_anything_is_read(tmp_path, configu
             run_step(config, "ingest", Progress(None))
 
 
-@pytest.mark.timeout(180)
-def test_a_node_that_is_removed_gives_its_parts_to_another(tmp_path):
-    """Two nodes of one CPU; the second goes while each works on a part."""
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A node with one CPU and one GPU, so that another of its kind can be removed."""
     ray.shutdown()
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    try:
-        second = cluster.add_node(num_cpus=1)
-        config = RunnerConfig(kind="ray", workers=2, address=cluster.address)
-        files = [str(tmp_path / "one"), str(tmp_path / "two")]
-        results: list[str] = []
-        run = threading.Thread(
-            target=lambda: results.extend(map_parts(jobs.begin_and_wait, files, config))
-        )
-        run.start()
-        while not all(Path(file).exists() for file in files):
-            assert run.is_alive()
-            time.sleep(_GLANCE_S)
-        cluster.remove_node(second, allow_graceful=False)
-        (tmp_path / "go").touch()
-        run.join()
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": 1})
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+@pytest.mark.timeout(180)
+def test_a_node_that_is_removed_gives_its_parts_to_another(tmp_path, cluster):
+    """The second node goes while each works on a part."""
+    second = cluster.add_node(num_cpus=1, num_gpus=1)
+    config = RunnerConfig(kind="ray", workers=2, address=cluster.address)
+    files = [str(tmp_path / "one"), str(tmp_path / "two")]
+    results: list[str] = []
+    run = threading.Thread(
+        target=lambda: results.extend(map_parts(jobs.begin_and_wait, files, config))
+    )
+    run.start()
+    while not all(Path(file).exists() for file in files):
+        assert run.is_alive()
+        time.sleep(_GLANCE_S)
+    cluster.remove_node(second, allow_graceful=False)
+    (tmp_path / "go").touch()
+    run.join()
 
     assert sorted(text.count("\n") for text in results) == [1, 2]
+
+
+@pytest.mark.timeout(180)
+def test_the_last_engine_takes_the_parts_of_a_removed_node_though_it_found_none(tmp_path, cluster):
+    """There is no GPU for a third one: its own worker holds the only one that is left."""
+    second = cluster.add_node(num_cpus=1, num_gpus=1)
+    crew = Crew(RunnerConfig(kind="ray", address=cluster.address), jobs.Nothing, gpus=1)
+    missed, news = threading.Event(), []
+
+    def is_done(number: int) -> bool:
+        missed.set()  # the crew asks this of what a lost worker had taken
+        return number in news
+
+    def work() -> None:
+        for number in crew.work(
+            jobs.hold_one_part, str(tmp_path), [0, 1], fence=None, workers=2, is_done=is_done
+        ):
+            news.append(number)  # noqa: PERF402 - `is_done` looks into it meanwhile
+
+    run = threading.Thread(target=work)
+    run.start()
+    while not all((tmp_path / f"{number}.drained").exists() for number in (0, 1)):
+        assert run.is_alive()
+        time.sleep(_GLANCE_S)
+    lost = [n for n in (0, 1) if (tmp_path / f"{n}").read_text() == second.node_id]
+    cluster.remove_node(second, allow_graceful=False)
+    assert missed.wait(120)
+    (tmp_path / "go").touch()
+    run.join()
+    crew.close()
+
+    assert len(lost) == 1
+    assert sorted(news) == [0, 1]
+    assert (tmp_path / f"{lost[0]}").read_text() != second.node_id
