@@ -51,7 +51,7 @@ def _task_name() -> str:
 
 def _flow_name() -> str:
     parameters = flow_run.parameters
-    return f"{Path(parameters['config_path']).stem} ({len(parameters.get('overrides') or ())} set)"
+    return ", ".join((Path(parameters["config_path"]).stem, *(parameters.get("overrides") or ())))
 
 
 def _is_worth_a_retry(_task: object, _run: object, state: State) -> bool:
