@@ -12,7 +12,6 @@ deployment that runs every night does.
 import sys
 from contextlib import closing
 from dataclasses import asdict
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from prefect.runtime import flow_run, task_run
 from prefect.states import Completed, Failed
 from prefect.tasks import exponential_backoff
 
+from flows.arguments import Arguments
 from flows.hooks import stop_engine
 from flows.lease import held, wait_for_others
 from flows.telling import show_dataset, showing_parts, tell
@@ -51,7 +51,7 @@ def _task_name() -> str:
 
 def _flow_name() -> str:
     parameters = flow_run.parameters
-    return f"{Path(parameters['config_path']).stem} ({len(parameters.get('overrides') or ())} set)"
+    return ", ".join((Path(parameters["config_path"]).stem, *(parameters.get("overrides") or ())))
 
 
 def _is_worth_a_retry(_task: object, _run: object, state: State) -> bool:
@@ -185,13 +185,13 @@ def _run_id() -> str:
 
 def main(arguments: list[str]) -> int:
     """Runs the flow from the command line; 2 where the user must mend something."""
-    overrides = [b for a, b in pairwise(arguments) if a == "--set"]
-    named = [a for a in arguments if not a.startswith("--") and a not in overrides]
-    if len(named) != 1:
-        sys.stderr.write("usage: python -m flows.build_corpus run.yaml [--set a.b=c] [--extend]\n")
-        return 2
+    parser = Arguments("build_corpus", "Builds or finishes a dataset.")
+    parser.add_argument("config", metavar="run.yaml", type=Path)
+    parser.add_argument("--set", metavar="a.b=c", action="append", help="over the file")
+    parser.add_argument("--extend", action="store_true", help="let a finished dataset grow")
     try:
-        output = build_corpus(Path(named[0]), overrides, extend="--extend" in arguments)
+        given = parser.parse_args(arguments)
+        output = build_corpus(given.config, given.set, extend=given.extend)
     except SllmDataError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1 if isinstance(error, RejectedError) else 2

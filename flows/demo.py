@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from flows.arguments import Arguments
 from flows.build_corpus import build_corpus
 from flows.demo_training import train_and_evaluate
 from sllm_data.errors import RejectedError, SllmDataError
@@ -44,9 +45,11 @@ _SHOWN = ("keywords", "politeness", "sentiment", "summary", "translation")
 
 def main(arguments: list[str]) -> int:
     """Builds the demo under a folder and shows what came of it."""
-    folder = Path(arguments[0]) if arguments else _FOLDER
+    parser = Arguments("demo", "Builds a small dataset, trains on it and evaluates that.")
+    parser.add_argument("folder", metavar="FOLDER", type=Path, nargs="?", default=_FOLDER)
     start = time.monotonic()
     try:
+        folder: Path = parser.parse_args(arguments).folder
         _say("1. two spoken corpora, synthesised by espeak-ng")
         for name, seconds in _speak(folder).items():
             _say(f"   {seconds:,.0f} s of speech in {folder}/{name}")

@@ -19,6 +19,7 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed, Failed
 
+from flows.arguments import Arguments
 from flows.lease import NAME, Lease, end_processes, read_lease, remove_lease
 from sllm_data.errors import OutputError, SllmDataError
 
@@ -95,11 +96,11 @@ def _mark(lease: Lease) -> str:
 
 def main(arguments: list[str]) -> int:
     """Says which runs live and which are dead; 1 where one is dead."""
-    if not arguments:
-        sys.stderr.write("usage: python -m flows.find_dead_runs FOLDER ...\n")
-        return 2
+    parser = Arguments("find_dead_runs", "Says which runs live; 1 where one is dead.")
+    parser.add_argument("folders", metavar="FOLDER", type=Path, nargs="+")
     try:
-        found = [pair for folder in arguments for pair in leases_below(Path(folder))]
+        folders = parser.parse_args(arguments).folders
+        found = [pair for folder in folders for pair in leases_below(folder)]
     except SllmDataError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

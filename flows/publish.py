@@ -8,6 +8,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from flows.arguments import Arguments
 from sllm_data.errors import RejectedError, SllmDataError
 from sllm_data.publishing import Options, publish
 from sllm_data.steps import Progress
@@ -56,14 +57,12 @@ def publish_dataset(
 
 def main(arguments: list[str]) -> int:
     """Runs the flow from the command line."""
-    match arguments:
-        case [dataset, target]:
-            pass
-        case _:
-            sys.stderr.write("usage: python -m flows.publish DATASET TARGET\n")
-            return 2
+    parser = Arguments("publish", "Validates a dataset and sends what its target lacks.")
+    parser.add_argument("dataset", metavar="DATASET", type=Path)
+    parser.add_argument("target", metavar="TARGET")
     try:
-        publish_dataset(Path(dataset), target)
+        given = parser.parse_args(arguments)
+        publish_dataset(given.dataset, given.target)
     except SllmDataError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1 if isinstance(error, RejectedError) else 2

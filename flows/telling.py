@@ -142,7 +142,7 @@ def show_dataset(root: Path, reports: Sequence[StepReport], *, page: bool) -> No
         "steps",
         f"What each step did in this run on {root}",
     )
-    create_table_artifact(_quotas(stats), "quotas", f"Tasks of {root}")
+    create_table_artifact(_quotas(stats), "quotas", f"Tasks of {root}: asked for, requested, kept")
     create_table_artifact(_rejections(stats), "rejections", f"Dropped rows of {root}")
     create_markdown_artifact(
         f"# {root}\n\n{as_text(stats)}",

@@ -13,6 +13,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from flows.arguments import Arguments
 from sllm_data.errors import SllmDataError
 from sllm_data.steps import Progress
 
@@ -54,11 +55,12 @@ def train_model(
 
 def main(arguments: list[str]) -> int:
     """Runs the flow from the command line."""
-    if not arguments:
-        sys.stderr.write("usage: python -m flows.train train.yaml [a.b=c ...]\n")
-        return 2
+    parser = Arguments("train", "Trains by a train.yaml.")
+    parser.add_argument("config", metavar="train.yaml", type=Path)
+    parser.add_argument("overrides", metavar="a.b=c", nargs="*", help="over the file")
     try:
-        train_model(Path(arguments[0]), arguments[1:])
+        given = parser.parse_args(arguments)
+        train_model(given.config, given.overrides)
     except SllmDataError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

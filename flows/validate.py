@@ -13,6 +13,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import Field
 
+from flows.arguments import Arguments
 from sllm_data.errors import RejectedError, SllmDataError
 from sllm_data.validation.formats import FORMATS
 from sllm_data.validation.opening import Options
@@ -52,12 +53,12 @@ def validate_dataset(
 
 def main(arguments: list[str]) -> int:
     """Runs the flow from the command line."""
-    named, _, level = " ".join(arguments).partition(" --level ")
-    if not named or not (level or "1").isdecimal():
-        sys.stderr.write("usage: python -m flows.validate DATASET [--level N]\n")
-        return 2
+    parser = Arguments("validate", "Judges a dataset.")
+    parser.add_argument("dataset", metavar="DATASET", type=Path)
+    parser.add_argument("--level", type=int, choices=range(4), default=1, help="how deep to look")
     try:
-        validate_dataset(Path(named), int(level or "1"))
+        given = parser.parse_args(arguments)
+        validate_dataset(given.dataset, given.level)
     except SllmDataError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1 if isinstance(error, RejectedError) else 2

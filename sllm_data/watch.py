@@ -23,8 +23,8 @@ class WatchConfig(BaseModel):
     interval_s: float = Field(
         30.0,
         gt=0,
-        description="seconds between two lines about work that goes on, and between two writings "
-        "of metrics_file",
+        description="seconds between two lines about work that goes on, between two writings of "
+        "metrics_file, and between two sends to otlp_endpoint",
         json_schema_extra=_OPERATIONAL,
     )
     metrics_port: int | None = Field(
@@ -44,5 +44,12 @@ class WatchConfig(BaseModel):
         None,
         description="file with the same figures, for the textfile collector of node_exporter: its "
         "name ends in .prom",
+        json_schema_extra=_OPERATIONAL,
+    )
+    otlp_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s@?#/]+(/[^\s@?#]*)?$",
+        description="URL of a collector that takes the same figures by OTLP over HTTP, without "
+        "/v1/metrics: http://127.0.0.1:4318; headers, certificates and the like from OTEL_*",
         json_schema_extra=_OPERATIONAL,
     )

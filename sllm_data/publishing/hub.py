@@ -27,7 +27,7 @@ from sllm_data.errors import ConfigError, StorageError
 from sllm_data.publishing.contents import Item
 from sllm_data.publishing.target import Sent, There
 from sllm_data.storage.faults import fault_of
-from sllm_data.storage.patience import Patience
+from sllm_data.storage.patience import Patience, Waits
 
 T = TypeVar("T")
 
@@ -64,6 +64,7 @@ class HubTarget:
         self._revision = revision
         self._message = message
         self._patience_s = patience_s
+        self._waits = Waits()
         self._api = HfApi()
         disable_progress_bars()
 
@@ -179,7 +180,9 @@ class HubTarget:
         )
 
     def _ask(self, call: Callable[[], T]) -> T:
-        patience = Patience(self.url, patience_s=self._patience_s, rights=_RIGHTS)
+        patience = Patience(
+            self.url, patience_s=self._patience_s, rights=_RIGHTS, waits=self._waits
+        )
         try:
             return patience(call)
         except (HfHubHTTPError, httpx.HTTPError, ValueError, OSError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""The figures of a run for Prometheus: asked for at a port, or written to a file.
+"""The figures of a run: asked for at a port by Prometheus, written to a file, or sent by OTLP.
 
 sllm_rows_total{step}                   rows of committed parts, answers in generate
 sllm_rejected_total{step,reason}        rows that were dropped; by reason at a step's end
@@ -27,6 +27,7 @@ from prometheus_client.exposition import start_http_server
 
 from sllm_data.errors import OutputError
 from sllm_data.files import atomic_path
+from sllm_data.steps.otlp import sending
 from sllm_data.watch import WatchConfig
 
 Facts = Mapping[str, Any]  # Any: plain JSON values
@@ -105,7 +106,7 @@ def _memory() -> float:
 def listening_metrics(
     config: WatchConfig, *, about: Mapping[str, str]
 ) -> Iterator[Callable[[str, Facts], None]]:
-    """Yields what takes events, while the figures can be asked for or are written.
+    """Yields what takes events, while the figures can be asked for, are written or sent.
 
     Raises:
         OutputError: The port is taken, or the file can't be written.
@@ -114,10 +115,19 @@ def listening_metrics(
     with ExitStack() as stack:
         if config.metrics_port is not None:
             stack.enter_context(_served(metrics, config.metrics_address, config.metrics_port))
-        if config.metrics_file is None:
-            yield metrics
-            return
-        failed = stack.enter_context(_written(metrics, config.metrics_file, config.interval_s))
+        if config.otlp_endpoint is not None:
+            stack.enter_context(
+                sending(
+                    metrics.registry,
+                    config.otlp_endpoint,
+                    interval_s=config.interval_s,
+                    instance=about.get("output", ""),
+                )
+            )
+        failed: list[OutputError] = []
+        if config.metrics_file is not None:
+            failed = stack.enter_context(_written(metrics, config.metrics_file, config.interval_s))
+        stack.callback(metrics.active.set, 0)  # before they are written and sent for the last time
 
         def take(event: str, facts: Facts) -> None:
             if failed and event != "fails":
@@ -165,7 +175,6 @@ def _written(metrics: Metrics, path: Path, interval_s: float) -> Iterator[list[O
     finally:
         ended.set()
         thread.join()
-        metrics.active.set(0)
         with suppress(OutputError):  # it could be written at the start; the run's own end counts
             _write(metrics, path)
 

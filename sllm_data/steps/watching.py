@@ -5,13 +5,16 @@
     answers    rows, prompt_tokens, response_tokens, cached_tokens, in_flight, busy_seconds
     engine     what (restarted, recycled), count
     ends       step, rows, rejected, reasons, parts_made, seconds: of this run
+    warns      warning
     fails      error
 
 A listener that can't listen ends the run with a sentence: a night that nobody could watch is
-noticed at its start.
+noticed at its start. What the package warns of (a storage that is waited for) is among the lines
+where there are any; elsewhere `logging` shows it, on standard error.
 """
 
 import json
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -37,8 +40,10 @@ _TEXT_FACTS = {
     "begins": "{left:,} of {parts:,} parts left",
     "ends": "{rows:,} rows, {rejected:,} rejected, {parts_made:,} parts made in {seconds:,.1f} s",
     "engine": "engine {what}, {count} times by now",
+    "warns": "{warning}",
     "fails": "{error}",
 }
+_PACKAGE = "sllm_data"
 
 
 class Lines:
@@ -73,7 +78,7 @@ class Lines:
             self._latest = {}
             self._step = facts["step"]
             self._last = time.monotonic()
-        if self._at_once or event == "engine":
+        if self._at_once or event in ("engine", "warns"):
             self._write(event, {"step": self._step} | dict(facts))
 
     def _sum_up(self, facts: Facts) -> None:
@@ -114,7 +119,20 @@ def _as_text(event: str, facts: Facts) -> str:
             for name, value in facts.items()
             if name not in ("step", "over_s", "busy_seconds", "seconds")
         )
-    return f"{at} {facts['step']}: {told}"
+    return f"{at} {facts['step']}: {told}" if facts["step"] else f"{at} {told}"
+
+
+class _Warnings(logging.Handler):
+    """Makes lines of what the package warns of."""
+
+    def __init__(self, lines: Lines) -> None:
+        super().__init__(logging.WARNING)
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Takes one warning."""
+        with suppress(OutputError):  # the next line of the run itself finds that, too
+            self._lines("warns", {"warning": record.getMessage()})
 
 
 @contextmanager
@@ -133,17 +151,19 @@ def watched(
     """
     stream = stream or sys.stderr
     listeners: list[Listener] = []
-    if config.log in ("text", "json") or (config.log == "auto" and not stream.isatty()):
-        listeners.append(
-            Lines(
+    with ExitStack() as stack:
+        if config.log in ("text", "json") or (config.log == "auto" and not stream.isatty()):
+            lines = Lines(
                 stream,
                 as_json=config.log == "json",
                 interval_s=config.interval_s,
                 at_once=config.log != "auto",
             )
-        )
-    with ExitStack() as stack:
-        if config.metrics_port is not None or config.metrics_file is not None:
+            listeners.append(lines)
+            handler, log = _Warnings(lines), logging.getLogger(_PACKAGE)
+            log.addHandler(handler)
+            stack.callback(log.removeHandler, handler)
+        if config.metrics_port or config.metrics_file or config.otlp_endpoint:
             listeners.append(stack.enter_context(listening_metrics(config, about=about)))
 
         def tell(event: str, facts: Facts) -> None:

@@ -5,8 +5,10 @@
 
 The pauses double from 0.2 s to 20 s, each shortened by chance, so that many workers that were
 turned away together do not come back together. Nothing else in the project depends on this chance.
+That a storage is waited for is said at the first pause, though not more than once a minute.
 """
 
+import logging
 import random
 import time
 from collections.abc import Callable
@@ -19,6 +21,22 @@ T = TypeVar("T")
 
 _FIRST_S, _LONGEST_S = 0.2, 20.0
 _CHANCE = random.SystemRandom()
+_LOG = logging.getLogger(__name__)
+_BETWEEN_S = 60.0
+
+
+class Waits:
+    """Says that a storage is waited for; shared by what waits for the same one."""
+
+    def __init__(self) -> None:
+        self._last: float | None = None
+
+    def say(self, sentence: str) -> None:
+        """Warns, unless that was done a moment ago."""
+        now = time.monotonic()
+        if self._last is None or now - self._last >= _BETWEEN_S:
+            self._last = now
+            _LOG.warning("%s", sentence)
 
 
 class Patience:
@@ -28,12 +46,14 @@ class Patience:
         place: What is named in errors: a URL without credentials.
         patience_s: The longest time without a success.
         rights: What to check where access is denied.
+        waits: Told when it waits.
     """
 
-    def __init__(self, place: str, *, patience_s: float, rights: str) -> None:
+    def __init__(self, place: str, *, patience_s: float, rights: str, waits: Waits) -> None:
         self._place = place
         self._patience_s = patience_s
         self._rights = rights
+        self._waits = waits
 
     def __call__(self, call: Callable[[], T]) -> T:
         """Returns what `call` returns, as soon as it does.
@@ -60,6 +80,10 @@ class Patience:
             if left <= 0:
                 # not `from error`: the libraries' messages may hold what nobody should read
                 raise StorageError(self._gone(fault)) from None
+            self._waits.say(
+                f"{self._place}: waiting for the storage, found: {fault.why}; it is asked again "
+                f"for {self._patience_s:g} s at most"
+            )
             time.sleep(min(left, longest * _CHANCE.uniform(0.5, 1.0)))
 
     def _denied(self, fault: Fault) -> str:

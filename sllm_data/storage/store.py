@@ -24,7 +24,7 @@ from sllm_data.errors import ConfigError, StorageError
 from sllm_data.files import atomic_path, sha256_of_file, writing
 from sllm_data.storage.backend import Backend, ChangedError, Entry
 from sllm_data.storage.faults import fault_of
-from sllm_data.storage.patience import Patience
+from sllm_data.storage.patience import Patience, Waits
 
 __all__ = ["Entry", "Store", "is_url"]
 
@@ -58,6 +58,7 @@ class Store:
         """As shown in messages; it holds no credentials."""
         self._backend = backend
         self._patience_s = patience_s
+        self._waits = Waits()
 
     def __reduce__(self) -> tuple[Callable[..., "Store"], tuple[str, float]]:
         return _made, (self.url, self._patience_s)
@@ -231,7 +232,9 @@ class Store:
 
     def _patience(self, name: str = "") -> Patience:
         rights = self._backend.rights
-        return Patience(self._named(name), patience_s=self._patience_s, rights=rights)
+        return Patience(
+            self._named(name), patience_s=self._patience_s, rights=rights, waits=self._waits
+        )
 
     def _patiently(self, call: Callable[[], T], name: str = "") -> T:
         patience = self._patience(name)

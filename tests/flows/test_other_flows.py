@@ -7,7 +7,7 @@ import yaml
 from prefect.artifacts import Artifact
 from prefect.testing.utilities import prefect_test_harness
 
-from flows import find_dead_runs, publish, train, validate
+from flows import build_corpus, demo, find_dead_runs, publish, train, validate
 from flows.lease import NAME, held, read_lease
 from sllm_data.config import load_config
 from sllm_data.errors import RejectedError
@@ -84,6 +84,17 @@ def test_a_train_yaml_that_is_not_there_is_one_sentence(server, tmp_path, capsys
     assert train.main([str(tmp_path / "nope.yaml")]) == 2
     assert "can't be read" in capsys.readouterr().err
     assert train.main([]) == 2
+
+
+@pytest.mark.parametrize("flow", [build_corpus, demo, find_dead_runs, publish, train, validate])
+def test_a_flag_that_a_flow_does_not_know_is_one_sentence(flow, capsys):
+    names = ["one", "two"] if flow is publish else ["one"]
+
+    assert flow.main([*names, "--levle", "3"]) == 2
+    said = capsys.readouterr().err
+    assert "unrecognized arguments: --levle" in said
+    assert f"usage: python -m {flow.__name__}" in said
+    assert said.count("\n") == 1
 
 
 def test_a_dead_run_that_the_server_does_not_know_loses_its_lease(server, dataset):

@@ -143,7 +143,7 @@ def test_a_storage_that_falters_is_waited_for(s3, bucket, by_url, configured, tm
 
 
 def test_a_storage_that_goes_away_ends_a_run_that_goes_on_later(
-    s3, bucket, by_url, configured, tmp_path
+    s3, bucket, by_url, configured, tmp_path, capsys
 ):
     fields = by_url(part_size=6, storage={"patience_s": 1})
     with Sentinel(s3, "requests/main/part-00002"), pytest.raises(StorageError) as said:
@@ -153,6 +153,8 @@ def test_a_storage_that_goes_away_ends_a_run_that_goes_on_later(
         str(said.value),
     )
     assert SECRET not in str(said.value)
+    lines = capsys.readouterr().err.splitlines()
+    assert any(re.match("[0-9:]+ .*waiting for the storage, found: ", line) for line in lines)
     s3.proxy.is_away = False
     assert "manifest/plan.main.json" not in names(bucket, "out/dataset")
     # the process that held it lives, so the next run would watch it for a minute

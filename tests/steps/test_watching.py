@@ -1,4 +1,4 @@
-"""What a run tells while it works: lines for people and programs, figures for Prometheus."""
+"""What a run tells while it works: lines for people and programs, figures for collectors."""
 
 import io
 import json
@@ -6,12 +6,18 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 import yaml
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
 from steps_datasets import build, digests, rows
 
 from sllm_data.errors import OutputError, RejectedError
@@ -34,6 +40,64 @@ def figures(text: str) -> dict[str, float]:
     """Name and labels, as they stand there, to value."""
     lines = [line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#")]
     return {name: float(value) for name, value in lines}
+
+
+class Collector:
+    """Takes OTLP over HTTP, or answers with another status than 200."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.headers: list[Any] = []
+        self.bodies: list[bytes] = []
+        collector = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.path == "/v1/metrics":
+                    collector.headers.append(self.headers)
+                    collector.bodies.append(body)
+                self.send_response(collector.status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def last(self) -> tuple[dict[str, str], dict[str, Any], dict[str, float]]:
+        """Attributes of the resource, metrics by name, and figures as Prometheus writes them."""
+        (told,) = ExportMetricsServiceRequest.FromString(self.bodies[-1]).resource_metrics
+        (scope,) = told.scope_metrics
+        found = {}
+        for metric in scope.metrics:
+            for point in getattr(metric, metric.WhichOneof("data")).data_points:
+                labels = sorted((each.key, each.value.string_value) for each in point.attributes)
+                shown = ",".join(f'{key}="{value}"' for key, value in labels)
+                name = f"{metric.name}{{{shown}}}" if shown else metric.name
+                found[name] = point.as_double
+        resource = {each.key: each.value.string_value for each in told.resource.attributes}
+        return resource, {metric.name: metric for metric in scope.metrics}, found
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    found = Collector()
+    thread = threading.Thread(target=found.server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield found
+    found.server.shutdown()
+    found.server.server_close()
+    thread.join()
+
+
+def wait_until(look: Any) -> None:
+    until = time.monotonic() + 120
+    while not look():
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
 def test_json_lines_tell_each_step_and_part(tmp_path, configured, capsys):
@@ -142,6 +206,64 @@ def test_figures_are_written_to_a_file(tmp_path, configured):
     dropped = read_manifest(root / "manifest/ingest.json").counts["rejections"]
     for reason, count in dropped.items():
         assert found[f'sllm_rejected_total{{reason="{reason}",step="ingest"}}'] == count
+
+
+def test_a_collector_of_opentelemetry_has_the_figures_of_prometheus(
+    tmp_path, collector, monkeypatch
+):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "api-key=4711")
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.name=nightly")
+    path = tmp_path / "run.prom"
+    config = WatchConfig(otlp_endpoint=f"{collector.url}/", metrics_file=path)
+    about = {"output": "out/d", "recipe": "self_powered", "model": "m"}
+    with watched(config, about=about, stream=io.StringIO()) as tell:
+        tell("begins", {"step": "ingest", "parts": 3, "left": 3})
+        tell("committed", {"step": "ingest", "files": [], "rows": 7, "rejected": 2, "left": 2})
+        tell("engine", {"what": "restarted", "count": 1})
+        tell("ends", {"step": "ingest", "reasons": {"too_long": 2}, "rejected": 2, "rows": 7,
+                      "parts_made": 1, "seconds": 1.0})  # fmt: skip
+
+    resource, metrics, told = collector.last()
+    written = figures(path.read_text())
+    assert {name for name in written if not name.endswith("_created")} >= told.keys()
+    assert told['sllm_rows_total{step="ingest"}'] == 7
+    assert told["sllm_run_active"] == 0
+    changing = {"sllm_memory_bytes"}
+    for name in told.keys() - changing:
+        assert told[name] == pytest.approx(written[name]), name
+    assert metrics["sllm_rows_total"].sum.is_monotonic
+    assert metrics["sllm_parts_left"].WhichOneof("data") == "gauge"
+    assert resource["service.instance.id"] == "out/d"
+    assert resource["service.name"] == "nightly"
+    assert collector.headers[-1]["api-key"] == "4711"
+
+
+def test_a_collector_that_takes_nothing_is_told_once_and_asked_again(collector):
+    collector.status = 401
+    stream = io.StringIO()
+    config = WatchConfig(otlp_endpoint=collector.url, log="json", interval_s=0.02)
+    with watched(config, about={}, stream=stream):
+        wait_until(lambda: len(collector.bodies) > 3)
+
+    (told,) = events(stream.getvalue())
+    assert told["event"] == "warns"
+    assert "code: 401" in told["warning"]
+    assert f"{collector.url} must take the figures" in told["warning"]
+
+
+def test_a_collector_that_is_away_does_not_stop_a_run(tmp_path, configured, capsys):
+    watch = {"otlp_endpoint": f"http://127.0.0.1:{free_port()}", "log": "json"}
+    build(configured(tmp_path / "dataset", watch=watch))
+
+    told = [e["warning"] for e in events(capsys.readouterr().err) if e["event"] == "warns"]
+    assert len(told) == 1
+    assert "found: ConnectionError; the run goes on" in told[0]
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:4318", "http://me:key@host", "http://host?key=1"])
+def test_an_endpoint_that_is_no_url_or_holds_a_secret_is_refused(url):
+    with pytest.raises(ValueError, match="otlp_endpoint"):
+        WatchConfig(otlp_endpoint=url)
 
 
 def test_a_port_that_is_taken_and_a_file_that_cant_be_written_end_a_run_at_its_start(tmp_path):

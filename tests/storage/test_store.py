@@ -240,7 +240,9 @@ def test_an_answer_that_is_slow_once_is_asked_for_again(s3: S3):
     assert set(store.entries()) == {"name"}
 
 
-def test_a_storage_that_goes_away_is_told_and_leaves_nothing(s3: S3, tmp_path: Path):
+def test_a_storage_that_goes_away_is_told_and_leaves_nothing(
+    s3: S3, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
     store = Store.open(s3.url, patience_s=2)
     store.put(a_file(tmp_path, b"abc"), "name")
     s3.proxy.is_away = True
@@ -251,6 +253,9 @@ def test_a_storage_that_goes_away_is_told_and_leaves_nothing(s3: S3, tmp_path: P
         with pytest.raises(StorageError, match=r"must answer.*run the same command again"):
             call()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["here.bin"]
+    (said,) = [each for each in caplog.messages if "waiting" in each]  # not once for each try
+    assert said.startswith(f"{s3.url}/name: waiting for the storage, found: no answer")
+    assert said.endswith("it is asked again for 2 s at most")
 
 
 def test_an_upload_that_breaks_for_good_is_aborted_and_not_seen(s3: S3, tmp_path: Path):
