@@ -42,7 +42,7 @@ class BackboneTraining:
     learning_rate: float = 4e-3
     """At its highest; it rises over the first `warm_up` of the steps and falls to almost none."""
     warm_up: float = 0.05
-    exam_per_task: int = 150
+    exam_per_task: int = 300
     """Questions about sentences, and as many about stories."""
     required: float = 0.99
     """Exact answers of every task on sentences that it never saw."""

@@ -14,7 +14,7 @@ from sllm_data.testbed.events import MAX_SENTENCES, endless_stories
 from sllm_data.testbed.lessons import Course, Lesson
 
 _ALWAYS = 0.1  # the weight of a skill that is never wrong; one that always is has 1 more
-_SINGLE = 3.0  # single sentences are asked as often as all stories together
+_SINGLE = 5.0  # single sentences are asked more often than all stories together
 _OPENS_AT = 0.75  # right answers about stories of one length, before longer ones are told
 _LEAST_ASKED = 20
 _MEMORY = 50  # answers that a share of right ones looks back on
