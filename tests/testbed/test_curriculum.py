@@ -35,7 +35,7 @@ def test_at_first_all_tasks_are_asked_alike_about_single_sentences(curriculum):
 
 def test_longer_stories_are_told_once_shorter_ones_are_known(curriculum):
     lengths = []
-    for _ in range(8):
+    for _ in range(16):
         practised(curriculum, 600)
         lengths.append(curriculum.longest)
     assert lengths == sorted(lengths)
