@@ -15,7 +15,7 @@ from sllm_data.errors import ConfigError, OutputError, ShardError
 from sllm_data.evaluation.predictions import read_predictions
 from sllm_data.generation import BackboneConfig
 from sllm_data.steps import Progress
-from sllm_data.testbed.assets import shipped
+from tests.evaluation.eval_models import untaught, write_model
 
 JUDGE = {"backbone": {"engine": "scripted", "function": "tests.benchmark.judges:by_length"}}
 
@@ -109,29 +109,7 @@ def test_score_prints_a_table_and_writes_pages(small, tmp_path):
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """A model folder of the shipped encoder and backbone; what joins them is random."""
-    import torch
-
-    from sllm_data.chat import ChatRenderer
-    from sllm_data.trainer.model.config import (
-        ConnectorConfig,
-        EncoderConfig,
-        LLMConfig,
-        ModelConfig,
-    )
-    from sllm_data.trainer.model.speech_lm import load_speech_lm
-    from sllm_data.trainer.provenance import facts_of_models
-    from sllm_data.trainer.trained import save_trained
-
-    folder = tmp_path_factory.mktemp("run") / "model"
-    config = ModelConfig(
-        encoder=EncoderConfig(model=str(shipped("encoder"))),
-        connector=ConnectorConfig(hidden_size=48, heads=4, layers=1),
-        llm=LLMConfig(model=str(shipped("backbone")), mode="frozen"),
-    )
-    speech_lm = load_speech_lm(config, seed=3, dtype=torch.float32, device="cpu")
-    facts = facts_of_models(config, ChatRenderer.load(config.llm.model))
-    save_trained(folder, speech_lm.trainable_state(), config=config, facts=facts)
-    return folder
+    return write_model(tmp_path_factory.mktemp("run") / "model", untaught("frozen"))
 
 
 def test_a_model_of_this_package_answers_a_benchmark_and_is_scored(small, model, tmp_path):

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from sllm_data.chat import ChatRenderer
-from sllm_data.testbed.assets import shipped
 from sllm_data.trainer.trained import Trained
 from tests.evaluation.eval_dataset import write_dataset
 
@@ -19,35 +17,10 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def new_trained() -> Callable[[str], Trained]:
-    """Makes a model of the shipped encoder and backbone whose connector is random.
+    """Makes a model by the mode of its LLM."""
+    from tests.evaluation.eval_models import untaught  # imports torch
 
-    Where its LLM is trained, that is moved a little away from the backbone.
-    """
-    import torch
-
-    from sllm_data.trainer.model.config import (
-        ConnectorConfig,
-        EncoderConfig,
-        LLMConfig,
-        ModelConfig,
-    )
-    from sllm_data.trainer.model.speech_lm import load_speech_lm
-
-    def make(llm_mode: str) -> Trained:
-        config = ModelConfig(
-            encoder=EncoderConfig(model=str(shipped("encoder"))),
-            connector=ConnectorConfig(hidden_size=48, heads=4, layers=1),
-            llm=LLMConfig(model=str(shipped("backbone")), mode=llm_mode),
-        )
-        model = load_speech_lm(config, seed=3, dtype=torch.float32, device="cpu")
-        torch.manual_seed(4)
-        with torch.no_grad():
-            for name, value in model.llm.named_parameters():
-                if value.requires_grad and ("lora_B" in name or llm_mode == "full"):
-                    value.add_(0.1 * torch.randn_like(value))
-        return Trained(model.eval(), ChatRenderer.load(config.llm.model), config)
-
-    return make
+    return untaught
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from sllm_data.cli_evaluate import evaluate
 from sllm_data.errors import ConfigError, ModelError, ShardError
 from sllm_data.evaluation.predictions import read_predictions
 from sllm_data.shards import TABLES, write_part
+from tests.evaluation.eval_models import write_model
 
 
 def _run(*arguments: object):
@@ -22,13 +23,7 @@ def _run(*arguments: object):
 
 @pytest.fixture(scope="module")
 def model(trained, tmp_path_factory):
-    from sllm_data.trainer.provenance import facts_of_models
-    from sllm_data.trainer.trained import save_trained
-
-    folder = tmp_path_factory.mktemp("run") / "model"
-    facts = facts_of_models(trained.config, trained.renderer)
-    save_trained(folder, trained.model.trainable_state(), config=trained.config, facts=facts)
-    return folder
+    return write_model(tmp_path_factory.mktemp("run") / "model", trained)
 
 
 @pytest.fixture(scope="module")
