@@ -7,7 +7,7 @@ import difflib
 import functools
 import json
 import reprlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -121,14 +121,19 @@ def sentence_of(
         tag = str(first["ctx"]["discriminator"]).strip("'")
         known_tags = first["ctx"]["expected_tags"].replace("'", "")
         return f"{at}.{tag} must be one of {known_tags}, got {first['ctx']['tag']!r}{more}"
+    if first["type"] == "string_pattern_mismatch":
+        form = _form(model, str(first["loc"][-1]), first["ctx"]["pattern"])
+        return f"{at}: must fit {form}{_found(first['input'])}{more}"
     rule = _PLAIN.get(first["type"], "").format(**first.get("ctx", {})) or (
         first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     )
-    given = first["input"]
+    return f"{at}: {rule}{_found(first['input'])}{more}"
+
+
+def _found(given: object) -> str:
     # what a URL holds beside its place may be a key
     is_secret = isinstance(given, str) and "://" in given and not {"@", "?"}.isdisjoint(given)
-    found = "" if isinstance(given, dict) or is_secret else f", got {_SHORT.repr(given)}"
-    return f"{at}: {rule}{found}{more}"
+    return "" if isinstance(given, dict) or is_secret else f", got {_SHORT.repr(given)}"
 
 
 _LIST, _MAPPING = "must be a list", "must be a mapping of names to values"
@@ -149,9 +154,21 @@ _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlevel = 200, 200, 2
 
 @functools.cache
 def _known_fields(model: type[BaseModel]) -> set[str]:
+    return {name for name, _ in _fields(model)}
+
+
+def _form(model: type[BaseModel], name: str, pattern: str) -> str:
+    """What a text must look like, in the words of its field where there are some."""
+    for other, field in _fields(model):
+        if other == name and "pattern" in str(field) and "description" in field:
+            return f"its description, {field['description']!r}"
+    return f"the pattern {pattern}"
+
+
+def _fields(model: type[BaseModel]) -> Iterator[tuple[str, Document]]:
     definitions = model.model_json_schema()
-    schemas = [definitions, *definitions.get("$defs", {}).values()]
-    return {name for schema in schemas for name in schema.get("properties", {})}
+    for schema in (definitions, *definitions.get("$defs", {}).values()):
+        yield from schema.get("properties", {}).items()
 
 
 def identity_of(config: BaseModel) -> Document:

@@ -402,6 +402,14 @@ def test_an_override_that_nothing_can_use_is_refused(run_yaml, override):
         load_config(run_yaml, [override])
 
 
+def test_what_a_text_must_look_like_is_said_in_words():
+    said = refusal(watch={"otlp_endpoint": "ftp://collector"})
+    assert said.startswith("watch.otlp_endpoint: must fit its description, 'URL of a collector")
+    assert said.endswith(", got 'ftp://collector'")
+    said = refusal(runner={"kind": "ray", "address": "here"})
+    assert said.startswith("runner.address: must fit its description, 'of a Ray cluster: `host")
+
+
 def test_a_key_of_a_megabyte_is_refused_in_a_sentence(run_yaml):
     run_yaml.write_text(run_yaml.read_text() + f"{'seed' * 200}: 1\n")
     with pytest.raises(ConfigError, match="is not a known key"):
