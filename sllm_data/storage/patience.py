@@ -3,8 +3,9 @@
     try ─ pause ─ try ─ pause ──── try ─ pause ────────── try      ... StorageError
     └───────────────── at most `patience_s` without a success ──────────────┘
 
-The pauses double from 0.2 s to 20 s, each shortened by chance, so that many workers that were
-turned away together do not come back together. Nothing else in the project depends on this chance.
+One try may take longer than that: it is never the only one. The pauses double from 0.2 s to 20 s,
+each shortened by chance, so that many workers that were turned away together do not come back
+together. Nothing else in the project depends on this chance.
 That a storage is waited for is said at the first pause, though not more than once a minute.
 """
 
@@ -77,14 +78,14 @@ class Patience:
             tries += 1
             longest = min(_FIRST_S * 2 ** (tries - 1), _LONGEST_S)
             left = self._patience_s - (time.monotonic() - began)
-            if left <= 0:
+            if left <= 0 and tries > 1:
                 # not `from error`: the libraries' messages may hold what nobody should read
                 raise StorageError(self._gone(fault)) from None
             self._waits.say(
                 f"{self._place}: waiting for the storage, found: {fault.why}; it is asked again "
                 f"for {self._patience_s:g} s at most"
             )
-            time.sleep(min(left, longest * _CHANCE.uniform(0.5, 1.0)))
+            time.sleep(min(max(left, _FIRST_S), longest * _CHANCE.uniform(0.5, 1.0)))
 
     def _denied(self, fault: Fault) -> str:
         return f"{self._place}: access must be allowed, found: {fault.why}; {self._rights}"
