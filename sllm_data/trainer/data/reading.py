@@ -29,6 +29,7 @@ _COLUMNS = (
 )
 _STEPS = {"samples": "assemble", "audio": "ingest"}
 _OPEN_PARTS = 64
+_NAMED = {"tasks": "task", "kinds": "kind", "corpora": "corpus"}
 
 
 class Address(NamedTuple):
@@ -98,7 +99,7 @@ class Dataset:
 
         Raises:
             ShardError: There is no dataset, a part is missing, or it has another schema version.
-            ConfigError: A task is asked for that the dataset doesn't have.
+            ConfigError: A task, kind or corpus is named that the dataset doesn't have.
         """
         self.entry = entry
         self.root = entry.path
@@ -116,7 +117,7 @@ class Dataset:
                 _check_parts(self.root, table, manifest)
         if manifests["audio"] is None or manifests["samples"] is None:
             _check_pairs(self.root, self.parts)
-        _check_tasks(entry, manifests["samples"])
+        _check_names(entry, self.root, self.parts)
         self.digest = _digest(self.root, manifests)
         self._facts = lru_cache(maxsize=_OPEN_PARTS)(self._read_facts)
 
@@ -168,7 +169,7 @@ def read_rows(entry: DatasetEntry, *, extra: Sequence[str] = ()) -> Iterator[Row
 
     Raises:
         ShardError: The dataset can't be used, or a row does not say what it should.
-        ConfigError: A task is asked for that the dataset doesn't have.
+        ConfigError: A task, kind or corpus is named that the dataset doesn't have.
     """
     dataset = Dataset(entry)
     for part in dataset.parts:
@@ -216,15 +217,19 @@ def _selection(table: pa.Table, entry: DatasetEntry) -> pa.Array:
     chosen = pc.and_(
         pc.equal(table["split"], entry.split), pc.equal(table["eval_group"], entry.eval_group)
     )
-    columns = {
+    for name, column in _named(table).items():
+        if wanted := getattr(entry, name):
+            chosen = pc.and_(chosen, pc.is_in(column, value_set=pa.array(wanted)))
+    return chosen
+
+
+def _named(table: pa.Table) -> dict[str, pa.ChunkedArray]:
+    """Returns the columns that an entry of a configuration takes rows by."""
+    return {
         "tasks": table["task"],
         "kinds": table["kind"],
         "corpora": pc.struct_field(table["source"], "corpus"),
     }
-    for name, column in columns.items():
-        if wanted := getattr(entry, name):
-            chosen = pc.and_(chosen, pc.is_in(column, value_set=pa.array(wanted)))
-    return chosen
 
 
 def _numbers(root: Path, table: str) -> tuple[int, ...]:
@@ -259,15 +264,28 @@ def _check_pairs(root: Path, parts: Sequence[int]) -> None:
         )
 
 
-def _check_tasks(entry: DatasetEntry, manifest: Manifest | None) -> None:
-    if manifest is None or "tasks" not in manifest.counts:
-        return
-    known = manifest.counts["tasks"]
-    for task in (*entry.tasks, *entry.weights.tasks):
-        if task not in known:
-            near = difflib.get_close_matches(task, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sorted(known))}"
-            raise ConfigError(f"{entry.path}: must have the task {task!r}, has none; {hint}")
+def _check_names(entry: DatasetEntry, root: Path, parts: Sequence[int]) -> None:
+    """Looks for each name of the entry until it is found: most stand in the first part."""
+    missing = {
+        name: dict.fromkeys((*getattr(entry, name), *getattr(entry.weights, name)))
+        for name in _NAMED
+    }
+    found: dict[str, set[str]] = {name: set() for name in _NAMED}
+    for part in parts:
+        if not any(missing.values()):
+            return
+        path = root / "samples" / part_name(part)
+        read_footer(path)
+        table = read_part(path, ["task", "kind", "source"])
+        for name, column in _named(table).items():
+            found[name].update(pc.unique(column).to_pylist())
+            missing[name] = {each: None for each in missing[name] if each not in found[name]}
+    for name, left in missing.items():
+        for each in left:
+            near = difflib.get_close_matches(each, found[name], n=1)
+            known = ", ".join(sorted(found[name]))
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {known}"
+            raise ConfigError(f"{root}: must have the {_NAMED[name]} {each!r}, has none; {hint}")
 
 
 def _digest(root: Path, manifests: Mapping[str, Manifest | None]) -> str:

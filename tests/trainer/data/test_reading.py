@@ -63,7 +63,7 @@ def test_only_rows_of_the_split_group_task_kind_and_corpus_are_taken(tmp_path):
     assert taken(eval_group="held_out_task") == {2}
     assert taken(tasks=["summary"]) == {3}
     assert taken(kinds=["interleaved"]) == {4}
-    assert taken(corpora=["other", "nothing"]) == {5}
+    assert taken(corpora=["other"]) == {5}
     assert taken(tasks=["transcription"], kinds=["instruct"], corpora=["made"]) == {0, 6, 7, 8}
 
 
@@ -190,14 +190,23 @@ def test_another_schema_version_is_an_error(opened, copied, table):
         list(opened(copied, epochs=1))
 
 
-def test_a_task_that_the_dataset_does_not_have_is_an_error_with_the_one_that_was_meant(
-    opened, copied
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ({"tasks": ["transcripton"]}, "the task 'transcripton', has none; did you mean 'transcr"),
+        ({"tasks": ["quiz"]}, "the task 'quiz', has none; it has transcription"),
+        ({"kinds": ["instrct"]}, "the kind 'instrct', has none; did you mean 'instruct'"),
+        ({"corpora": ["libri"]}, "the corpus 'libri', has none; "),
+        ({"weights": {"tasks": {"quiz": 2}}}, "the task 'quiz', has none; "),
+        ({"weights": {"kinds": {"interleavd": 2}}}, "the kind 'interleavd', has none; "),
+        ({"weights": {"corpora": {"quiz": 2}}}, "the corpus 'quiz', has none; it has "),
+    ],
+)
+def test_a_name_that_the_dataset_does_not_have_is_an_error_with_the_one_that_was_meant(
+    opened, copied, named, said
 ):
-    entry = DatasetEntry(path=with_manifests(copied), tasks=["transcripton"])
-    with pytest.raises(ConfigError, match="did you mean 'transcription'"):
-        opened(entry)
-    with pytest.raises(ConfigError, match="has none; it has transcription"):
-        opened(DatasetEntry(path=copied, tasks=["quiz"]))
+    with pytest.raises(ConfigError, match=f"must have {said}"):
+        opened(DatasetEntry(path=copied, **named))
 
 
 def test_answers_by_way_of_another_chat_template_must_be_allowed(opened, renderer, tmp_path):
