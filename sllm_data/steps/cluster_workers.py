@@ -41,7 +41,7 @@ def answer_on_cluster(
     from sllm_data.runners.ray_crew import Crew  # noqa: PLC0415 - imports Ray
 
     config = RunConfig.model_validate_json(job.document)
-    num_workers, gpus = _engines_of(config)
+    num_workers, gpus = engines_on_cluster(config)
     crew = engines.crew(lambda: Crew(config.runner, Engines, gpus=gpus))
     folder = config.output / "responses" / job.turn
     committed: set[str] = set()
@@ -69,8 +69,13 @@ def answer_on_cluster(
                 throughput.add(content)
 
 
-def _engines_of(config: RunConfig) -> tuple[int, int]:
-    """How many engines, and how many GPUs each has."""
+def engines_on_cluster(config: RunConfig) -> tuple[int, int]:
+    """Returns how many engines there are, and how many GPUs each has.
+
+    Raises:
+        EngineError: The cluster's GPUs can't hold as many as were asked for.
+        ConfigError: The cluster can't be joined.
+    """
     backbone = config.backbone
     if isinstance(backbone, ScriptedConfig):
         return backbone.workers, 0

@@ -7,6 +7,7 @@ import numpy as np
 from sllm_data.config import RunConfig
 from sllm_data.reporting.forecast import Forecast, PassForecast, Requests
 from sllm_data.seeding import seed_for
+from sllm_data.steps.cluster_workers import engines_on_cluster, is_on_cluster
 from sllm_data.steps.dataset import Dataset
 from sllm_data.steps.forecast_numbers import NOTHING, Amount, added
 from sllm_data.steps.forecast_passes import PassOfSample, PassProbe
@@ -45,7 +46,8 @@ def figures_of(
         for task in sorted({row.task for row in each.asked if row.state != "transcript"})
     )
     parts = -(-sampled.population // config.part_size)
-    engines = max(1, min(len(worker_devices(config.backbone)), parts))
+    room, elsewhere = _room_for_engines(config)
+    engines = max(1, min(room, parts))
     forecasts, answer_hours = _hours(passes, requests, scaled, engines=engines, rng=rng)
     asking = sum(each.speed is not None for each in forecasts)
     starts = min(1, asking) if engines == 1 else engines * asking
@@ -76,8 +78,23 @@ def figures_of(
         gigabytes_left=_beyond(added(tables.values()), there).estimate(),
         price_per_gpu_hour=price,
         money=None if price is None else engine_hours.times(gpus * price),
-        notes=tuple(_notes(config, passes, forecasts, (*sampled.reports, made))),
+        notes=(*elsewhere, *_notes(config, passes, forecasts, (*sampled.reports, made))),
     )
+
+
+def _room_for_engines(config: RunConfig) -> tuple[int, tuple[str, ...]]:
+    """Returns how many engines the run has, and what to know where they are not here."""
+    backbone = config.backbone
+    if not is_on_cluster(config):
+        return len(worker_devices(backbone)), ()
+    room, gpus = engines_on_cluster(config)
+    if gpus and worker_devices(backbone.model_copy(update={"workers": "auto"})) == [""]:
+        note = (
+            f"each engine of the cluster has {gpus} GPU(s), and the probe found none on this "
+            "machine: hours are those of engines without; forecast on one that has such GPUs"
+        )
+        return room, (note,)
+    return room, ()
 
 
 def _beyond(amount: Amount, there: float) -> Amount:

@@ -18,6 +18,7 @@ from sllm_data.runners import RunnerConfig, cluster_kept, map_parts
 from sllm_data.runners.cluster import join_cluster
 from sllm_data.runners.ray_crew import Crew
 from sllm_data.steps import Progress, run_step
+from sllm_data.steps.forecast import forecast
 from tests.runners import ray_jobs as jobs
 
 BEFORE = ("candidates", "ingest", "index", "plan.main")
@@ -92,24 +93,26 @@ def test_an_engine_that_is_killed_gives_its_parts_to_another(tmp_path, configure
     assert answered == asked
 
 
-@pytest.mark.engine
-def test_the_real_engine_answers_in_a_worker_whatever_gpus_this_machine_has(
-    tmp_path, configured, tiny_backbone, monkeypatch
-):
-    backbone = {
+def _real(model: Path) -> dict[str, object]:
+    return {
         "engine": "vllm",
-        "model": str(tiny_backbone),
+        "model": str(model),
         "max_num_seqs": 16,
         "max_model_len": 512,
         "kv_cache_gib": 1,
         "enforce_eager": True,
         "dtype": "float32",
-        "workers": 2,
     }
+
+
+@pytest.mark.engine
+def test_the_real_engine_answers_in_a_worker_whatever_gpus_this_machine_has(
+    tmp_path, configured, tiny_backbone, monkeypatch
+):
     config = configured(
         tmp_path / "d",
         runner=TWO,
-        backbone=backbone,
+        backbone=_real(tiny_backbone) | {"workers": 2},
         part_size=100,  # one part, and so one of two engines
         tasks={"repetition": {"max_tokens": 4}},
     )
@@ -177,6 +180,26 @@ def test_a_node_that_is_removed_gives_its_parts_to_another(tmp_path, cluster):
     run.join()
 
     assert sorted(text.count("\n") for text in results) == [1, 2]
+
+
+@pytest.mark.engine
+@pytest.mark.filterwarnings("default")  # vLLM's imports warn
+def test_a_forecast_counts_the_engines_of_the_cluster(
+    tmp_path, cluster, configured, tiny_backbone
+):
+    second = cluster.add_node(num_cpus=1, num_gpus=2)
+    config = configured(
+        tmp_path / "d",
+        runner={"kind": "ray", "address": cluster.address},
+        backbone=_real(tiny_backbone),
+        part_size=2,
+    )
+
+    found = forecast(config, Progress(None))
+
+    cluster.remove_node(second)
+    assert (found.engines, found.gpus_per_engine) == (3, 1)
+    assert any("each engine of the cluster has 1 GPU(s)" in note for note in found.notes)
 
 
 @pytest.mark.timeout(180)
