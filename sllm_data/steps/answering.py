@@ -52,6 +52,7 @@ def answer_parts(
     first = _first_to_ask(parts, lambda part: commit(commit_part(root, job, part, {})))
     if first is None:
         return Throughput()
+    before = engines.start_seconds
     with engines.open(config.backbone) as engine:
         mark = engine_columns(engine)
         feeder = Feeder(
@@ -66,6 +67,7 @@ def answer_parts(
             ),
         )
         feeder.run()
+    feeder.throughput.start_seconds = engines.start_seconds - before
     return feeder.throughput
 
 

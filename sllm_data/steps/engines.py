@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any, Protocol
 
 from sllm_data.generation import BackboneConfig, Engine, start_engine
@@ -25,6 +26,8 @@ class Engines:
     """
 
     def __init__(self) -> None:
+        self.start_seconds = 0.0
+        """That engines took to start, all of them."""
         self._crew: Crew | None = None
         self._engine: Engine | None = None
         self._config: BackboneConfig | None = None
@@ -40,11 +43,11 @@ class Engines:
             EngineError: It can't start, or its server does not answer.
             ModelError: The model can't be found or has no weights.
         """
-        if self._engine is None or self._config != config:
-            self.close()
-            self._engine, self._config = start_engine(config), config
+        engine = self._engine
+        if engine is None or self._config != config:
+            engine = self.renew(config)
         try:
-            yield self._engine
+            yield engine
         except BaseException:
             self.close()
             raise
@@ -63,7 +66,9 @@ class Engines:
             ModelError: The model can't be found or has no weights.
         """
         self.close()
+        begin = monotonic()
         self._engine, self._config = start_engine(config), config
+        self.start_seconds += monotonic() - begin
         return self._engine
 
     def close(self) -> None:

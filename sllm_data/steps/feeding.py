@@ -60,6 +60,8 @@ class Throughput:
     """From the first request submitted to the last answer received."""
     busy_seconds: float = 0.0
     """Of these, while at least one request was in flight."""
+    start_seconds: float = 0.0
+    """That the engines took to start, all of them; in neither of the above."""
     in_flight: int = 0
     """Requests that are submitted now."""
     restarts: int = 0
@@ -77,6 +79,7 @@ class Throughput:
         self.cached_tokens += other.cached_tokens
         self.seconds = max(self.seconds, other.seconds)
         self.busy_seconds += other.busy_seconds
+        self.start_seconds += other.start_seconds
         self.in_flight += other.in_flight
         self.restarts += other.restarts
         self.recycles += other.recycles

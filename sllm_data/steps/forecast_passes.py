@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from time import monotonic
 from typing import Literal
 
 from sllm_data.records import Rejection, Request, Response
@@ -159,9 +158,8 @@ class PassProbe:
         job = replace(job, reuse=None)
         first = open_part(folder, job, 0)  # as in a run, the engine is asked as soon as it is up
         parts = chain([first], (open_part(folder, job, k) for k in range(1, number)))
-        begin = monotonic()
         with engines.open(self._dataset.config.backbone) as engine:
-            self.start_seconds = self.start_seconds or monotonic() - begin
+            self.start_seconds = self.start_seconds or engines.start_seconds
             mark = engine_columns(engine)
 
             def commit(done: OpenPart) -> None:
