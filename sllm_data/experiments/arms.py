@@ -29,7 +29,7 @@ _LAST_LINES = 3
 _LOOK_S = 10.0
 _FIRST_STEPS = 160  # of all trainings together, which encode clips that none knows yet
 _SEEN_STEPS = 40
-_KEPT_GIB = 1.0  # 11 hours of the shipped encoder's states
+_KEPT_GIB = 1.0  # 11 hours of the shipped encoder's states, and 9 of features
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,6 +143,7 @@ def train_document(arm: Arm, seed: int, dataset: Path, output: Path, scale: Scal
             "datasets": [{"path": str(dataset), "tasks": list(arm.tasks)}],
             "budget": scale.budget,
             "workers": 0,
+            "kept_gib": _KEPT_GIB,
         },
         "model": {
             "encoder": {"model": str(shipped("encoder")), "kept_gib": _KEPT_GIB},

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from sllm_data.documents import Document, apply_override, identity_of, read_document, sentence_of
 from sllm_data.errors import ConfigError
-from sllm_data.trainer.data.config import DataConfig
+from sllm_data.trainer.data.config import OPERATIONAL_DATA, DataConfig
 from sllm_data.trainer.model.config import LossConfig, ModelConfig
 
 _OPERATIONAL: dict[str, Any] = {"change": "operational"}  # Any: pydantic's own type
@@ -221,16 +221,13 @@ def train_schema() -> Document:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
-_OPERATIONAL_DATA = ("workers", "prefetch")
-
-
 def identity_of_training(config: TrainConfig) -> Document:
     """Returns the fields that the weights depend on, nested, as plain JSON values.
 
     Where a dataset or a model lies is not among them: what is in it is compared instead.
     """
     identity = identity_of(config)
-    for name in _OPERATIONAL_DATA:
+    for name in OPERATIONAL_DATA:
         del identity["data"][name]
     for entry in identity["data"]["datasets"]:
         entry["path"] = Path(entry["path"]).name

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from sllm_data.errors import SllmDataError
 from sllm_data.trainer.batch import PackedBatch, PackedText
 from sllm_data.trainer.data.encoding import EncodedRow, EncodedText, Numbers, Stretch
 from sllm_data.trainer.geometry import AudioGeometry
+from sllm_data.trainer.kept import Kept
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +33,12 @@ class UnheardError(Exception):
 
 
 def hear_row(
-    row: EncodedRow, *, bytes_of: Callable[[int, str], bytes], geometry: AudioGeometry
+    row: EncodedRow,
+    *,
+    bytes_of: Callable[[int, str], bytes],
+    geometry: AudioGeometry,
+    dataset: int,
+    kept: Kept,
 ) -> HeardRow:
     """Decodes the clips of a row and computes the features of its stretches.
 
@@ -39,21 +46,25 @@ def hear_row(
         row: Encoded.
         bytes_of: The encoded bytes of a clip by part and id.
         geometry: What the encoder hears.
+        dataset: Its number.
+        kept: Features by dataset and stretch; what is there is not decoded again.
 
     Raises:
         UnheardError: A clip can't be read or decoded, or is shorter than its part says.
     """
     clips: dict[tuple[int, str], DecodedClip] = {}
-    features = []
-    for stretch in row.stretches:
+
+    def made(stretch: Stretch) -> Tensor:
         key = stretch.audio_part, stretch.audio_id
         try:
             if key not in clips:
                 clips[key] = decode(bytes_of(*key))
         except SllmDataError as error:
             raise UnheardError(f"{stretch.audio_id}: {error}") from error
-        features.append(features_of(clips[key], stretch, geometry=geometry))
-    return HeardRow(row=row, features=tuple(features), mels=geometry.mels)
+        return features_of(clips[key], stretch, geometry=geometry)
+
+    features = tuple(kept.of((dataset, each), partial(made, each)) for each in row.stretches)
+    return HeardRow(row=row, features=features, mels=geometry.mels)
 
 
 def features_of(clip: DecodedClip, stretch: Stretch, *, geometry: AudioGeometry) -> Tensor:

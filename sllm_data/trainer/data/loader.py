@@ -16,14 +16,13 @@ from sllm_data.chat import ChatRenderer
 from sllm_data.errors import ConfigError
 from sllm_data.files import sha256_of_text
 from sllm_data.trainer.batch import PackedBatch
-from sllm_data.trainer.data.config import DataConfig
+from sllm_data.trainer.data.config import OPERATIONAL_DATA, DataConfig
 from sllm_data.trainer.data.making import Made, make_packs
 from sllm_data.trainer.data.planning import Plan, State, check_template
 from sllm_data.trainer.data.reading import Dataset, Row
 from sllm_data.trainer.data.workers import Workers
 from sllm_data.trainer.geometry import AudioGeometry
 
-_OPERATIONAL = {"workers", "prefetch"}
 _MAX_NAMES = 100
 
 
@@ -237,7 +236,7 @@ def open_packs(  # noqa: PLR0913 - what is trained, in which order, for whom
 
 def _fingerprints(plan: Plan, datasets: Sequence[Dataset]) -> dict[str, str]:
     """Returns digests by what they are of."""
-    entries = plan.config.model_dump(mode="json", exclude=_OPERATIONAL)
+    entries = plan.config.model_dump(mode="json", exclude=set(OPERATIONAL_DATA))
     for entry in entries["datasets"]:
         del entry["path"]  # a dataset may have been moved; its parts are what counts
     settings = {

@@ -8,6 +8,7 @@ from sllm_data.shards.pages import StoredClips
 from sllm_data.trainer.batch import PackedBatch
 from sllm_data.trainer.data.building import HeardRow, UnheardError, hear_row, pack
 from sllm_data.trainer.data.planning import Plan, PlannedRow, Planner, Skip, State
+from sllm_data.trainer.kept import Kept, gibibytes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,11 +34,12 @@ def make_packs(
     """
     planner = Planner(plan, state)
     clips = [StoredClips(entry.path) for entry in plan.config.datasets]
+    kept = Kept(gibibytes(plan.config.kept_gib))
     try:
         for number, step in enumerate(planner.rounds()):
             if number % num_workers == worker:
                 rows = step.packs[rank]
-                batch, unheard = _build(rows, plan, clips)
+                batch, unheard = _build(rows, plan, clips, kept)
                 yield Made(
                     batch=batch,
                     epoch=max(row.epoch for row in rows),
@@ -50,14 +52,22 @@ def make_packs(
 
 
 def _build(
-    rows: Sequence[PlannedRow], plan: Plan, clips: Sequence[StoredClips]
+    rows: Sequence[PlannedRow], plan: Plan, clips: Sequence[StoredClips], kept: Kept
 ) -> tuple[PackedBatch | None, list[Skip]]:
     heard: list[HeardRow] = []
     skips: list[Skip] = []
     for row in rows:
-        bytes_of = clips[row.address.dataset].bytes_of
+        dataset = row.address.dataset
         try:
-            heard.append(hear_row(row.encoded, bytes_of=bytes_of, geometry=plan.geometry))
+            heard.append(
+                hear_row(
+                    row.encoded,
+                    bytes_of=clips[dataset].bytes_of,
+                    geometry=plan.geometry,
+                    dataset=dataset,
+                    kept=kept,
+                )
+            )
         except UnheardError as error:
             skips.append(Skip("undecodable", f"{row.encoded.sample_id}: {error}"))
     return (pack(heard) if heard else None), skips

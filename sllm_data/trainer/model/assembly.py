@@ -17,13 +17,13 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from sllm_data.errors import ModelError
 from sllm_data.trainer.geometry import AudioGeometry
+from sllm_data.trainer.kept import Kept, gibibytes
 from sllm_data.trainer.model.attention import Kernel, use_packed_attention
 from sllm_data.trainer.model.config import ConnectorConfig, Mode, ModelConfig
 from sllm_data.trainer.model.connectors import ConnectorShape, new_connector
 from sllm_data.trainer.model.encoder import SpeechEncoder
 from sllm_data.trainer.model.llm import embedding_scale
 from sllm_data.trainer.model.lora import add_lora
-from sllm_data.trainer.model.states import KeptStates
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,7 +70,7 @@ def assemble(
         taps=taps,
         kernel=kernel,
         pad_to_30s=config.encoder.pad_to_30s,
-        kept=KeptStates(int(config.encoder.kept_gib * 2**30)) if config.encoder.kept_gib else None,
+        kept=Kept(gibibytes(config.encoder.kept_gib)) if config.encoder.kept_gib else None,
     )
     original = None
     if config.llm.mode == "full" and config.llm.keep_original:

@@ -25,10 +25,11 @@ from transformers import WhisperModel
 
 from sllm_data.errors import ModelError
 from sllm_data.trainer.geometry import AudioGeometry
+from sllm_data.trainer.kept import Kept
 from sllm_data.trainer.model.attention import Kernel, segments_of
 from sllm_data.trainer.model.config import EncoderConfig
 from sllm_data.trainer.model.pretrained import read_config, read_model
-from sllm_data.trainer.model.states import KeptStates
+from sllm_data.trainer.model.states import kept_states
 
 _FLOOR = -1.5  # of Whisper's features: no energy at all
 _DEPTH = 2.0  # how far below its loudest frame the features of a clip end
@@ -59,7 +60,7 @@ class SpeechEncoder(nn.Module):  # type: ignore[misc]  # torch's types are not r
         taps: Sequence[int] = (),
         kernel: Kernel = "sdpa",
         pad_to_30s: bool = False,
-        kept: KeptStates | None = None,
+        kept: Kept | None = None,
     ) -> None:
         super().__init__()
         self.whisper = whisper
@@ -97,7 +98,7 @@ class SpeechEncoder(nn.Module):  # type: ignore[misc]  # torch's types are not r
         trained = any(parameter.requires_grad for parameter in self.whisper.parameters())
         with torch.set_grad_enabled(trained and torch.is_grad_enabled()):
             if self.kept is not None:
-                return self.kept.of(features, clip_frames, self._encode)
+                return kept_states(self.kept, features, clip_frames, self._encode)
             return self._encode(features, clip_frames)
 
     def _encode(self, features: Tensor, clip_frames: Sequence[int]) -> Tensor:

@@ -265,8 +265,27 @@ def test_the_stream_refuses_the_state_of_other_data_or_another_configuration(
         opened(moved).restore(state)
 
 
+def test_features_that_are_kept_are_the_same_to_the_bit_and_no_clip_is_read_again(
+    opened, plain, tmp_path
+):
+    expected = digests(opened(plain, epochs=3))
+    copied = shutil.copytree(plain, tmp_path / "copied")
+    stream = opened(copied, epochs=3, kept_gib=0.1)
+    packs = len(list(opened(plain, epochs=1)))
+    found = digests(stream, packs + 1)
+    for path in (copied / "audio").iterdir():
+        path.write_bytes(b"gone")
+    found += digests(stream)
+
+    assert found == expected
+    with opened(plain, epochs=3, kept_gib=0.1, workers=2) as stream:
+        assert digests(stream) == expected
+
+
 def test_the_number_of_workers_is_no_part_of_the_fingerprint(opened, plain):
-    assert opened(plain).fingerprint == opened(plain, workers=3, prefetch=9).fingerprint
+    assert (
+        opened(plain).fingerprint == opened(plain, workers=3, prefetch=9, kept_gib=1).fingerprint
+    )
     assert opened(plain).fingerprint != opened(plain, shuffle_window=17).fingerprint
 
 

@@ -8,9 +8,10 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from sllm_data.trainer.flops import cost_of
+from sllm_data.trainer.kept import Kept
 from sllm_data.trainer.model.config import EncoderConfig
 from sllm_data.trainer.model.encoder import SpeechEncoder
-from sllm_data.trainer.model.states import KeptStates
+from sllm_data.trainer.model.states import kept_states
 
 
 @dataclass
@@ -35,10 +36,10 @@ def clip(frames: int, seed: int = 0) -> Tensor:
 
 
 def test_a_clip_is_encoded_once_and_gives_the_same_beside_any_other(counted):
-    kept = KeptStates(2**20)
+    kept = Kept(2**20)
     known, new = clip(40), clip(24, seed=1)
-    alone = kept.of(known, [40], counted)
-    both = kept.of(torch.cat([new, known]), [24, 40], counted)
+    alone = kept_states(kept, known, [40], counted)
+    both = kept_states(kept, torch.cat([new, known]), [24, 40], counted)
 
     assert counted.asked == [40, 24]
     assert torch.equal(both[:, 12:], alone)
@@ -46,9 +47,9 @@ def test_a_clip_is_encoded_once_and_gives_the_same_beside_any_other(counted):
 
 
 def test_what_is_as_long_but_sounds_otherwise_is_another_clip(counted):
-    kept = KeptStates(2**20)
-    first = kept.of(clip(40), [40], counted)
-    second = kept.of(clip(40) + 0.01, [40], counted)
+    kept = Kept(2**20)
+    first = kept_states(kept, clip(40), [40], counted)
+    second = kept_states(kept, clip(40) + 0.01, [40], counted)
 
     assert counted.asked == [40, 40]
     assert not torch.equal(first, second)
@@ -56,10 +57,10 @@ def test_what_is_as_long_but_sounds_otherwise_is_another_clip(counted):
 
 def test_no_more_is_kept_than_there_is_memory_for_and_the_first_stay(counted):
     size = counted.encoder(clip(40), [40]).nbytes
-    kept = KeptStates(2 * size)
+    kept = Kept(2 * size)
     for _ in range(2):
         for seed in range(3):
-            kept.of(clip(40, seed), [40], counted)
+            kept_states(kept, clip(40, seed), [40], counted)
 
     assert (len(kept), kept.num_bytes) == (2, 2 * size)
     assert len(counted.asked) == 4  # the third one twice
@@ -74,5 +75,5 @@ def test_only_a_frozen_encoder_finds_the_same_again(whisper_folder):
 def test_work_that_is_not_done_is_not_counted(new_model):
     model = new_model()
     assert cost_of(model).encoder.flops(100, 100.0) > 0
-    model.encoder.kept = KeptStates(2**20)
+    model.encoder.kept = Kept(2**20)
     assert cost_of(model).encoder.flops(100, 100.0) == 0
