@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -180,8 +181,9 @@ def _run(
     asked = (
         *("--split", scale.split, "--limit", str(scale.rows), "--diagnose", str(scale.looked)),
     )
-    evaluation = output / _evaluation(scale)
-    if not (evaluation / "index.html").exists():
+    evaluation = _done(output, scale)
+    if evaluation is None:
+        evaluation = output / _evaluation(scale)
         sides = "speech,text,backbone,cascade" if scale.cascades else "speech,text,backbone"
         how = ("--sides", sides, "--asr", str(shipped("encoder")), "--max-tokens", "96")
         run(
@@ -206,9 +208,21 @@ def _run(
 
 
 def _evaluation(scale: Scale) -> str:
-    """Names the folder of an evaluation: studies that ask the same share it."""
+    """Names the folder of an evaluation."""
     name = f"evaluation-{scale.split}-{scale.rows}-{scale.looked}"
     return f"{name}-cascade" if scale.cascades else name
+
+
+def _done(output: Path, scale: Scale) -> Path | None:
+    """Returns an evaluation that is there and asked as much, or looked at more besides."""
+    asked = re.compile(rf"evaluation-{scale.split}-{scale.rows}-(\d+)(-cascade)?")
+    for page in sorted(output.glob("evaluation-*/index.html")):
+        if (found := asked.fullmatch(page.parent.name)) is None:
+            continue
+        looked, cascade = int(found[1]), found[2] is not None
+        if looked >= scale.looked and cascade >= scale.cascades:
+            return page.parent
+    return None
 
 
 def _output(folder: Path, arm: Arm, seed: int) -> Path:

@@ -4,6 +4,7 @@ Utterances are single sentences: what a model hears is learnt from many of them,
 long ones cost half as much.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,7 +12,8 @@ from typing import Literal
 import yaml
 
 from sllm_data.config import load_config
-from sllm_data.files import write_text
+from sllm_data.files import shipped_folder, write_text
+from sllm_data.prompting.pools import load_pools
 from sllm_data.runners import RunnerConfig
 from sllm_data.steps import Progress, run_all
 from sllm_data.steps.speak import speak_world
@@ -21,6 +23,13 @@ from sllm_data.testbed.spoken_world import WorldCorpus
 _TASKS = 12  # of the recipe, that are trained
 _SHORTEST_S = 0.4  # of a stretch that is heard: a sentence has 2 to 4 s
 _WORDS = (2, 4)  # of a stretch
+_LANGUAGE = "en-testbed"  # of the wordings
+
+Pattern = Literal["repeat", "next"]
+_PATTERNS: Mapping[Pattern, str] = {
+    "repeat": "stretch_transcription",
+    "next": "stretch_continuation",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,9 +39,16 @@ class Data:
     hours_share: float = 1.0
     """Of the study's hours."""
     heard_share: float = 1.0
-    """Of the words of interleaved rows, that is heard; 1: no row is interleaved."""
+    """Of the words of rows that are cut, that is heard; 1: no row is cut."""
     policy: Literal["word", "span", "poisson", "alternate"] = "span"
-    """How interleaved rows are cut; half of the rows are."""
+    """How rows are cut."""
+    patterns: tuple[Pattern, ...] = ()
+    """Which of these each utterance is asked for, too, cut. Where there are none, and something
+    is cut, half of the rows are."""
+    tasks_each: int = _TASKS
+    """How many tasks an utterance is asked for."""
+    wordings: int | None = None
+    """Of each task, that are trained; all where None."""
 
     @property
     def folder(self) -> str:
@@ -42,6 +58,11 @@ class Data:
             parts.append(f"{self.hours_share:g}-of-it")
         if self.heard_share < 1:
             parts.append(f"{self.policy}-{self.heard_share:g}")
+        parts += self.patterns
+        if self.tasks_each < _TASKS:
+            parts.append(f"{self.tasks_each}-each")
+        if self.wordings is not None:
+            parts.append(f"{self.wordings}-wordings")
         return "-".join(parts)
 
 
@@ -81,7 +102,12 @@ def make_dataset(folder: Path, data: Data, *, hours: float, seed: int, progress:
                 "attribution": "synthetic speech by espeak-ng",
             }
         ],
-        "draw": {"mode": "draw", "multi_task_share": 1.0, "multi_task_count": _TASKS},
+        "draw": {
+            "mode": "draw",
+            "multi_task_share": 0.0 if data.tasks_each == 1 else 1.0,
+            "multi_task_count": max(2, data.tasks_each + len(data.patterns)),
+        },
+        "tasks": {_PATTERNS[name]: {"weight": 1.0} for name in data.patterns},
         "backbone": {
             "engine": "vllm",
             "model": str(shipped("backbone")),
@@ -90,12 +116,13 @@ def make_dataset(folder: Path, data: Data, *, hours: float, seed: int, progress:
             "dtype": "float32",  # as fast where there are instructions for bfloat16, else far more
         },
     }
+    if data != Data(hours_share=data.hours_share):
+        document["reuse"] = [str(spoken / "dataset")]
     if data.heard_share < 1:
         document |= {
-            "reuse": [str(spoken / "dataset")],
             "alignment": {"backend": "files", "files": str(spoken / "world")},
             "interleave": {
-                "chance": 0.5,
+                "chance": 0.0 if data.patterns else 0.5,
                 "policy": data.policy,
                 "speech_share": data.heard_share,
                 "min_audio_s": _SHORTEST_S,
@@ -105,9 +132,24 @@ def make_dataset(folder: Path, data: Data, *, hours: float, seed: int, progress:
             },
             "max_rejected_fraction": 0.5,  # a short sentence has no room for both
         }
+    if data.wordings is not None:
+        _write_pools(at / "pools", data.wordings)
+        document["prompts"] = {"pools": [str(at / "pools")]}
     run_yaml = at / "run.yaml"
     write_text(run_yaml, yaml.safe_dump(document, sort_keys=False))
     config = load_config(run_yaml)
     for _ in run_all(config, progress):
         pass
     return config.output
+
+
+def _write_pools(folder: Path, wordings: int) -> None:
+    """Writes the world's pools with the first so many of their wordings, and all held out."""
+    for pool in load_pools((shipped_folder("instruction_pools"),)):
+        if pool.language != _LANGUAGE:
+            continue
+        document = yaml.safe_load(pool.path.read_text("utf-8"))
+        trained = [each for each in document["instructions"] if not each["held_out"]]
+        held_out = [each for each in document["instructions"] if each["held_out"]]
+        document["instructions"] = trained[:wordings] + held_out
+        write_text(folder / pool.path.name, yaml.safe_dump(document, sort_keys=False))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from sllm_data.documents import Document, merged
 from sllm_data.experiments.arms import Arm
 from sllm_data.experiments.figures import TRANSCRIPTION
-from sllm_data.experiments.spoken import Data
+from sllm_data.experiments.spoken import Data, Pattern
 
 LORA_RATE = 2e-3
 FULL_RATE = 1.5e-3
@@ -49,7 +49,11 @@ def _grid() -> dict[str, Arm]:
         "transcripts": ("transcripts only", (TRANSCRIPTION,), {}),
         "self-powered": ("the backbone's answers, all tasks", (), {}),
         "continuation": ("what the backbone says comes next", ("continuation",), {}),
-        "twins": ("the backbone's answers, half of them read instead of heard", (), _READ),
+        "twins": (
+            "behaviour imitation: the backbone's answers, half of them read instead of heard",
+            (),
+            _READ,
+        ),
     }
     llms: Mapping[str, tuple[str, float, Document]] = {
         "full-1.5e-3": ("all of the LLM trained", FULL_RATE, _FULL),
@@ -69,7 +73,17 @@ def _grid() -> dict[str, Arm]:
         for name, (means, tasks, over) in data.items()
         for how, (llm_means, rate, llm_over) in llms.items()
     ]
-    return {arm.name: arm for arm in arms}
+    single = [
+        replace(
+            arm,
+            name=arm.name.replace("self-powered", "self-powered-single"),
+            means=arm.means.replace("all tasks", "one task an utterance"),
+            data=Data(tasks_each=1),
+        )
+        for arm in arms
+        if arm.name.startswith("self-powered-")
+    ]
+    return {arm.name: arm for arm in (*arms, *single)}
 
 
 _GRID = _grid()
@@ -88,7 +102,7 @@ _ORDER = (TRANSCRIPTION, "sentiment", "translation", "keywords", "continuation",
 
 
 def _diversity() -> tuple[Arm, ...]:
-    return tuple(
+    tasks = [
         Arm(
             name=f"tasks-{number}",
             means=f"answers to {', '.join(_ORDER[:number])}; LoRA",
@@ -97,7 +111,17 @@ def _diversity() -> tuple[Arm, ...]:
             train=_LORA,
         )
         for number in range(1, len(_ORDER) + 1)
-    )
+    ]
+    wordings = [
+        replace(
+            _SELF_POWERED,
+            name=f"wordings-{number}",
+            means=f"{_SELF_POWERED.means}; {number} of the six wordings of each",
+            data=Data(wordings=number),
+        )
+        for number in (1, 3)
+    ]
+    return (*tasks, *wordings, _SELF_POWERED)
 
 
 def _losses() -> tuple[Arm, ...]:
@@ -142,13 +166,30 @@ def _connectors() -> tuple[Arm, ...]:
     )
 
 
+_PATTERN_MEANS: Mapping[Pattern, str] = {
+    "repeat": "its own words trained (repeat)",
+    "next": "the words that follow (next)",
+}
+
+
 def _interleaving() -> tuple[Arm, ...]:
     cuts = [
         *(Data(heard_share=share) for share in (0.3, 0.5, 0.7)),
         *(Data(heard_share=0.5, policy=policy) for policy in ("word", "poisson", "alternate")),
     ]
+    patterns: tuple[tuple[Pattern, ...], ...] = (("repeat",), ("next",), ("repeat", "next"))
     return (
         _SELF_POWERED,
+        *(
+            replace(
+                _SELF_POWERED,
+                name=f"supervised-{'-'.join(each)}",
+                means=f"{_SELF_POWERED.means}; each utterance also cut, and behind each stretch "
+                + " or ".join(_PATTERN_MEANS[name] for name in each),
+                data=Data(heard_share=0.5, patterns=each),
+            )
+            for each in patterns
+        ),
         *(
             replace(
                 _SELF_POWERED,
@@ -212,8 +253,8 @@ STUDIES: Mapping[str, StudyPlan] = {
     ),
     "diversity": StudyPlan(
         title="Diversity of tasks",
-        asks="At equal steps, do more kinds of tasks carry further to wordings and tasks that "
-        "were never trained?",
+        asks="At equal steps, do more kinds of tasks, or more wordings of each, carry further to "
+        "wordings and tasks that were never trained?",
         core=_diversity(),
         shows=("anchor_speech", "transcription", *_ANSWERS),
         draws=("exact_speech", "held_out_task"),

@@ -4,6 +4,7 @@ import json
 import statistics
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -14,13 +15,14 @@ from sllm_data.experiments.arms import (
     Arm,
     Outcome,
     Scale,
+    _done,
     _Forecast,
     beside,
     run_arms,
     train_document,
 )
 from sllm_data.experiments.figures import DRAWN, FIGURES, figures_of, over_seeds
-from sllm_data.experiments.spoken import WHOLE
+from sllm_data.experiments.spoken import WHOLE, Data, make_dataset
 from sllm_data.experiments.studies import STUDIES
 from sllm_data.experiments.study import Study, as_text, run_study, write_study
 from sllm_data.shards import read_part
@@ -203,6 +205,23 @@ def test_how_long_it_will_take_is_said_once_from_steps_that_know_their_clips(tmp
     assert seen(300) is None
 
 
+def test_an_evaluation_that_asked_as_much_is_not_made_again(tmp_path):
+    def done(looked=0, *, cascades=False, rows=1):
+        return _done(tmp_path, replace(SCALE, looked=looked, cascades=cascades, rows=rows))
+
+    assert done() is None
+    looked_into = tmp_path / "evaluation-test-1-8"
+    looked_into.mkdir()
+    assert done() is None  # begun, not finished
+    (looked_into / "index.html").touch()
+    assert done() == done(looked=8) == looked_into
+    assert done(looked=9) is done(rows=2) is done(cascades=True) is None
+    cascade = tmp_path / "evaluation-test-1-0-cascade"
+    cascade.mkdir()
+    (cascade / "index.html").touch()
+    assert done(cascades=True) == done() == cascade
+
+
 def test_an_arm_that_is_not_known_is_one_sentence(tmp_path):
     with pytest.raises(ConfigError, match="did you mean 'transcripts-full-1"):
         run_study(
@@ -230,6 +249,38 @@ def test_an_arm_that_fails_is_named_with_what_it_said(tmp_path):
             jobs=1,
             say=lambda _: None,
         )
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(1_800)
+@pytest.mark.filterwarnings("default")  # vLLM's imports warn
+def test_data_of_an_arm_differs_in_what_is_compared_and_takes_over_answers(tmp_path):
+    def rows(data):
+        dataset = make_dataset(tmp_path, data, hours=0.03, seed=1, progress=Progress(None))
+        columns = ["sample_id", "utterance_id", "task", "split", "eval_group", "cut", "generator"]
+        found = [
+            row
+            for part in sorted((dataset / "samples").glob("part-*"))
+            for row in read_part(part, [*columns, "instruction_id"]).to_pylist()
+        ]
+        return [row for row in found if (row["split"], row["eval_group"]) == ("train", "train")]
+
+    whole = rows(WHOLE)
+    spoken = {row["utterance_id"] for row in whole}
+    single = rows(Data(tasks_each=1))
+    assert sorted(row["utterance_id"] for row in single) == sorted(spoken)
+    assert len({row["task"] for row in single}) > 3
+
+    both = rows(Data(heard_share=0.5, patterns=("repeat", "next")))
+    cuts = Counter(row["cut"] for row in both)
+    assert cuts.keys() == {"", "span/repeat", "span/next"}
+    assert cuts[""] == len(whole)
+    assert cuts["span/repeat"] > len(spoken) / 3
+
+    few = rows(Data(wordings=1))
+    assert len(few) == len(whole)
+    assert {row["instruction_id"].split(".")[-1] for row in few} == {"01"}
+    assert len({row["instruction_id"] for row in whole}) > 30
 
 
 @pytest.mark.engine
