@@ -257,7 +257,7 @@ def test_an_arm_that_fails_is_named_with_what_it_said(tmp_path):
 def test_data_of_an_arm_differs_in_what_is_compared_and_takes_over_answers(tmp_path):
     def rows(data):
         dataset = make_dataset(tmp_path, data, hours=0.03, seed=1, progress=Progress(None))
-        columns = ["sample_id", "utterance_id", "task", "split", "eval_group", "cut", "generator"]
+        columns = ["audio_refs", "task", "split", "eval_group", "cut"]
         found = [
             row
             for part in sorted((dataset / "samples").glob("part-*"))
@@ -266,15 +266,15 @@ def test_data_of_an_arm_differs_in_what_is_compared_and_takes_over_answers(tmp_p
         return [row for row in found if (row["split"], row["eval_group"]) == ("train", "train")]
 
     whole = rows(WHOLE)
-    spoken = {row["utterance_id"] for row in whole}
+    spoken = {row["audio_refs"][0]["audio_id"] for row in whole}
     single = rows(Data(tasks_each=1))
-    assert sorted(row["utterance_id"] for row in single) == sorted(spoken)
+    assert sorted(row["audio_refs"][0]["audio_id"] for row in single) == sorted(spoken)
     assert len({row["task"] for row in single}) > 3
 
     both = rows(Data(heard_share=0.5, patterns=("repeat", "next")))
     cuts = Counter(row["cut"] for row in both)
-    assert cuts.keys() == {"", "span/repeat", "span/next"}
-    assert cuts[""] == len(whole)
+    assert cuts.keys() == {None, "span/repeat", "span/next"}
+    assert cuts[None] == len(whole)
     assert cuts["span/repeat"] > len(spoken) / 3
 
     few = rows(Data(wordings=1))
