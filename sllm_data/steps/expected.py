@@ -22,11 +22,12 @@ def expected_identity(dataset: Dataset, name: str) -> str:
         return own
     config = dataset.config
     # a pool that is never asked from is no part of what the rows depend on
+    asked = {name for name, task in config.tasks.items() if task.weight > 0}
     languages = frozenset(config.prompts.instruction_languages)
     pools = [
         [pool.task, pool.language, pool.sha256]
         for pool in pools_of(config)
-        if pool.task in config.tasks and ("utterance" in languages or pool.language in languages)
+        if pool.task in asked and ("utterance" in languages or pool.language in languages)
     ]
     templates = {key: template.sha256 for key, template in templates_of(config).items()}
     return identity_hash(own, turn, pools, templates)
