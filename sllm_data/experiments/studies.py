@@ -57,8 +57,8 @@ def _grid() -> dict[str, Arm]:
     }
     llms: Mapping[str, tuple[str, float, Document]] = {
         "full-1.5e-3": ("all of the LLM trained", FULL_RATE, _FULL),
-        "full-7e-4": ("all of the LLM trained, less far", 7e-4, _FULL),
-        "full-3e-4": ("all of the LLM trained, still less far", 3e-4, _FULL),
+        "full-1e-3": ("all of the LLM trained, less far", 1e-3, _FULL),
+        "full-7e-4": ("all of the LLM trained, still less far", 7e-4, _FULL),
         "lora": ("LoRA", LORA_RATE, _LORA),
         "frozen": ("the LLM frozen", 0.0, _FROZEN),
     }
