@@ -47,6 +47,15 @@ def test_an_edited_wording_leaves_a_finished_dataset_as_it_is(tmp_path, configur
     assert digests(tmp_path / "d") == before
 
 
+def test_wordings_of_a_task_that_is_not_asked_for_may_change(tmp_path, configured, pools):
+    fields = {"prompts": {"pools": [str(pools)]}, "tasks": {"intent": {"weight": 0}}}
+    config = configured(tmp_path / "d", **fields)
+    build(config)
+    _edit(pools)
+
+    assert all(report.was_done for report in build(config))
+
+
 def test_a_wording_that_is_edited_before_it_is_read_is_read_anew(tmp_path, configured, pools):
     config = configured(tmp_path / "d", prompts={"pools": [str(pools)]})
     build(config)  # this process has read it now
