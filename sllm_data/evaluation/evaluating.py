@@ -67,19 +67,22 @@ def evaluate(  # noqa: PLR0913 - options of a command
 
     from sllm_data.evaluation.asking import ask, look_into  # noqa: PLC0415
     from sllm_data.evaluation.retention import retention  # noqa: PLC0415
-    from sllm_data.trainer.distributed import chosen_device  # noqa: PLC0415
+    from sllm_data.trainer.distributed import chosen_device, told_of_memory  # noqa: PLC0415
     from sllm_data.trainer.trained import load_trained  # noqa: PLC0415
 
     where = chosen_device(asking.device)
     dtype = torch.bfloat16 if where == "cuda" else torch.float32
-    trained = load_trained(model, device=where, dtype=dtype)
-    asked = ask(trained, asking, name=_name(model), watch=watch)
-    predictions, skipped = asked.predictions, asked.skipped
-    diagnostics = None
-    if asking.diagnose:
-        diagnostics = look_into(trained, asking, skipped, config.bootstrap)
     written = output / PREDICTIONS
-    write_predictions(written, predictions)
+    with told_of_memory(
+        f"the GPU's memory must hold the model and packs of {asking.budget:,} positions, and does "
+        "not; choose a smaller --budget, fewer rows to --diagnose, or --device cpu"
+    ):
+        trained = load_trained(model, device=where, dtype=dtype)
+        asked = ask(trained, asking, name=_name(model), watch=watch)
+        predictions, skipped = asked.predictions, asked.skipped
+        write_predictions(written, predictions)  # they took hours, and what follows may fail
+        looked = look_into(trained, asking, skipped, config.bootstrap) if asking.diagnose else None
+        kept = retention(trained, texts, config.bootstrap) if texts else None
     facts = {
         "dataset": _name(asking.dataset),
         "split": asking.split,
@@ -93,9 +96,9 @@ def evaluate(  # noqa: PLR0913 - options of a command
         report=tabulate(predictions, config),
         facts=facts,
         dataset=asking.dataset,
-        diagnostics=diagnostics,
+        diagnostics=looked,
         latency=asked.latency,
-        retention=retention(trained, texts, config.bootstrap) if texts else None,
+        retention=kept,
     )
     files = write_evaluation(evaluated, output, num_examples=num_examples)
     return Outcome(report=evaluated.report, skipped=tuple(skipped), files=(written, *files))

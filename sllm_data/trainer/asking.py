@@ -10,9 +10,14 @@ from sllm_data.audio.decode import DecodedClip
 from sllm_data.records import Turn
 from sllm_data.trainer.data.conversation import encode_prompt, prompts_batch
 from sllm_data.trainer.data.packing import in_packs
-from sllm_data.trainer.distributed import chosen_device
+from sllm_data.trainer.distributed import chosen_device, told_of_memory
 from sllm_data.trainer.model.answering import answer
 from sllm_data.trainer.trained import load_trained
+
+_MEMORY = (
+    "the GPU's memory must hold the model and what is asked at once, and does not; ask for "
+    "shorter answers, on a GPU with more memory, or with --device cpu"
+)
 
 
 class Question(NamedTuple):
@@ -46,7 +51,8 @@ def answers_to(
     """
     where = chosen_device(device)
     dtype = torch.bfloat16 if where == "cuda" else torch.float32
-    trained = load_trained(folder, device=where, dtype=dtype)
+    with told_of_memory(_MEMORY):
+        trained = load_trained(folder, device=where, dtype=dtype)
     stop_ids = trained.renderer.stop_ids
     prompts = (
         encode_prompt(
@@ -55,6 +61,8 @@ def answers_to(
         for turns, clips in questions
     )
     for pack in in_packs(prompts, size_of=lambda each: len(each.row.text), budget=budget):
-        batch = prompts_batch(pack).to(where)
-        for ids in answer(trained.model, batch, max_tokens=max_tokens, stop_ids=stop_ids):
+        with told_of_memory(_MEMORY):
+            batch = prompts_batch(pack).to(where)
+            found = answer(trained.model, batch, max_tokens=max_tokens, stop_ids=stop_ids)
+        for ids in found:
             yield trained.renderer.decode(ids)

@@ -183,6 +183,14 @@ class TrainConfig(_Config):
                     f"stages.{number} must train something: all learning rates are 0 but of "
                     f"what is frozen ({', '.join(frozen)})"
                 )
+        for part in ("llm", "encoder"):
+            rates_of = [getattr(stage.learning_rates, part) for stage in self.stages]
+            if part not in frozen and not any(rates_of):
+                raise ValueError(
+                    f"model.{part}.mode must be frozen where no stage trains it, got "
+                    f"{self.mode_of(part)} and learning_rates.{part} of 0; set one above 0, or "
+                    "the mode to frozen"
+                )
         return self
 
     def mode_of(self, part: str) -> str:

@@ -93,6 +93,19 @@ def chosen_device(device: str) -> str:
 
 
 @contextmanager
+def told_of_memory(sentence: str) -> Iterator[None]:
+    """Says what to do where a GPU's memory ends while the block runs.
+
+    Raises:
+        TrainingError: It ended; the sentence says what must fit into it, and what to do.
+    """
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        raise TrainingError(sentence) from error
+
+
+@contextmanager
 def joined(device: str) -> Iterator[Ranks]:
     """Joins the other ranks that `torchrun` started, if any, while the block runs.
 
@@ -116,7 +129,10 @@ def joined(device: str) -> Iterator[Ranks]:
 
 
 def shard(model: nn.Module, llms: Iterable[nn.Module], ranks: Ranks) -> None:
-    """Shards the layers of LLMs over the ranks, in place; alone it does nothing.
+    """Shards the layers of LLMs over the ranks, in place, and takes all to its device.
+
+    Alone it does nothing. A layer is whole on the device only until it is cut, so the model may
+    be larger than a device's memory.
 
     Call it once, before there is an optimizer: what is sharded are other parameters.
 
@@ -137,6 +153,7 @@ def shard(model: nn.Module, llms: Iterable[nn.Module], ranks: Ranks) -> None:
     for layer in layers:
         fully_shard(layer, mesh=mesh, ignored_params=others)
     fully_shard(model, mesh=mesh, ignored_params=others)
+    model.to(ranks.device)
 
 
 def _layers(llm: nn.Module) -> list[nn.Module]:

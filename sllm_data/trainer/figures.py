@@ -3,8 +3,10 @@
 loss                       of the step, before its update: a mean over trained tokens
 tokens_per_second          real positions of the LLM, text and audio, of all ranks
 trained_tokens_per_second  labels, of all ranks
-audio_hours_per_hour       of audio heard, by the clock
+audio_hours_per_hour       of audio heard by all ranks, by the clock
 mfu                        model FLOPs of real tokens over what the machine can do (`flops`)
+skipped                    rows that were left out since the training began
+seconds                    of the step, without validation and checkpoints behind it
 useful_share               of the budget of positions that packs fill
 loader_wait_share          of the step's time, spent waiting for packs
 peak_memory_gib            of the largest rank: GPU memory, else of the process
@@ -53,6 +55,8 @@ class StepFigures:
     audio_hours_per_hour: float
     peak_memory_gib: float
     mfu: float | None
+    skipped: int = 0
+    """Rows that were left out so far, by the first rank's count."""
     validation_loss: float | None = None
 
     def flat(self) -> dict[str, float]:

@@ -10,7 +10,9 @@ Attention of one sequence of m positions in a layer of width h: 4 m m h forward,
 where it is causal, twice that backward. Logits are counted at labels only, the connector once
 for each position that it makes. Not counted: what a Q-Former does to keys and values, the text
 twin, what activation checkpointing computes again, softmax, norms, activations. So MFU, which
-is this divided by the time and by what the machine could do in it, is rather told too low.
+is this divided by the time and by what the machine could do in it, is rather told too low. Of a
+mixture of experts it is not told; attention through a sliding window is counted as if there
+were none.
 """
 
 from collections.abc import Mapping
@@ -20,6 +22,7 @@ from typing import Any
 from torch import nn
 
 from sllm_data.trainer.batch import PackedBatch
+from sllm_data.trainer.geometry import AudioGeometry
 from sllm_data.trainer.model.speech_lm import SpeechLM
 
 _PEAK_TFLOPS = {"H100": 989.0, "H200": 989.0, "A100": 312.0, "B200": 2250.0, "L40S": 362.0}
@@ -69,11 +72,13 @@ class ModelCost:
     connector: PartCost
     llm: PartCost
     head: PartCost
+    geometry: AudioGeometry
+    """How clips are cut into chunks, each attended to by itself."""
 
     def flops(self, batch: PackedBatch) -> float:
         """Returns the model FLOPs of a step over a pack, forward and backward."""
         clips = batch.clip_frames.tolist()
-        heard = [(frames + 1) // 2 for frames in clips]
+        heard = [(frames + 1) // 2 for clip in clips for frames in self.geometry.chunks(clip)]
         lengths = batch.text.lengths.tolist()
         causal = sum(length * length for length in lengths) / 2
         return (
@@ -100,14 +105,16 @@ def cost_of(model: SpeechLM, rates: Mapping[str, float] | None = None) -> ModelC
     encoder = model.encoder.whisper
     size = encoder.config
     text = model.llm.config.get_text_config()
+    deepest = max(model.encoder.taps, default=size.encoder_layers)
+    unread = {id(param) for layer in encoder.layers[deepest:] for param in layer.parameters()}
     tables = {id(model.llm.get_input_embeddings().weight), id(head.weight)}
     return ModelCost(
         encoder=_NOTHING
         if model.encoder.kept is not None
         else _part(
             encoder,
-            without={id(encoder.embed_positions.weight)},
-            attention=size.encoder_layers * size.d_model,
+            without={id(encoder.embed_positions.weight), *unread},
+            attention=deepest * size.d_model,
             is_trained=is_trained("encoder"),
         ),
         connector=_part(
@@ -127,7 +134,15 @@ def cost_of(model: SpeechLM, rates: Mapping[str, float] | None = None) -> ModelC
         head=_part(
             head, without=set(), attention=0, is_trained=is_trained("llm"), with_backward=True
         ),
+        geometry=model.geometry,
     )
+
+
+def has_experts(model: SpeechLM) -> bool:
+    """Whether the LLM is a mixture of experts: which of its weights a position passes differs."""
+    text = model.llm.config.get_text_config()
+    names = ("num_experts", "num_local_experts", "n_routed_experts")
+    return any((getattr(text, name, None) or 0) > 1 for name in names)
 
 
 def _width(config: Any) -> int:  # Any: a configuration of transformers

@@ -26,7 +26,8 @@ from sllm_data.trainer.batch import PackedBatch
 from sllm_data.trainer.boards import boards
 from sllm_data.trainer.checkpoint import save_checkpoint
 from sllm_data.trainer.config import TrainConfig
-from sllm_data.trainer.distributed import full, joined
+from sllm_data.trainer.data.loader import PackStream
+from sllm_data.trainer.distributed import full, joined, told_of_memory
 from sllm_data.trainer.figures import (
     METRICS,
     Meter,
@@ -44,6 +45,12 @@ from sllm_data.trainer.step import LossMeans, cut_in_halves
 from sllm_data.trainer.trained import save_trained
 
 Say = Callable[[str], None]
+
+_MEMORY = (
+    "the GPU's memory must hold the model, two means for each trained number, and packs of {:,} "
+    "positions, and does not; go on with activation_checkpointing of model.llm or model.encoder, "
+    "or begin again in another output with a smaller data.budget, LoRA, or more GPUs"
+)
 
 
 class Bar(Protocol):
@@ -84,6 +91,7 @@ def train(config: TrainConfig, progress: Progress, *, say: Say = _silent) -> Tra
         ranks = stack.enter_context(joined(config.device))
         stack.enter_context(output_lock(config.output) if ranks.is_first else nullcontext())
         say = say if ranks.is_first else _silent
+        stack.enter_context(told_of_memory(_MEMORY.format(config.data.budget)))
         training = set_up(config, ranks, say=say)
         stack.enter_context(closing(training.stream))
         meter = Meter(
@@ -94,12 +102,13 @@ def train(config: TrainConfig, progress: Progress, *, say: Say = _silent) -> Tra
         )
         tell = stack.enter_context(_telling(training, progress))
         packs_of, is_halving, totals = iter(training.stream), False, Totals()
-        stack.enter_context(_told_of_memory(training.budget))
+        left_out = _LeftOut(training.stream, say=say)
 
         for step in range(training.steps_done, config.num_steps):
             begun = time.perf_counter()
             packs = [next(packs_of) for _ in range(config.accumulation)]
             waited = time.perf_counter() - begun
+            num_skipped = left_out.tell()
             rates = learning_rates(config.stages, step)
             training.stepper.choose(rates)
             means, is_halving = _gradients(training, packs, step, is_halving=is_halving, say=say)
@@ -125,6 +134,7 @@ def train(config: TrainConfig, progress: Progress, *, say: Say = _silent) -> Tra
                 positions=work.positions,
                 audio_seconds=work.audio_seconds,
                 peak_memory_gib=meter.peak_memory_gib(),
+                skipped=num_skipped,
                 validation_loss=_validated(training, step + 1),
                 **work.shares(training.peak_flops),
             )
@@ -155,8 +165,8 @@ def _gradients(
             if is_halving or not training.ranks.is_alone:
                 raise TrainingError(
                     f"step {step + 1}: packs of {training.budget:,} positions must fit into the "
-                    "GPU's memory, and do not; choose a smaller data.budget, budget.automatic, "
-                    "or activation checkpointing, and another output"
+                    "GPU's memory, and do not; go on with activation_checkpointing of model.llm "
+                    "or model.encoder, or begin again in another output with a smaller data.budget"
                 ) from error
         training.optimizer.zero_grad(set_to_none=True)
         torch.cuda.empty_cache()
@@ -168,17 +178,23 @@ def _gradients(
         )
 
 
-@contextmanager
-def _told_of_memory(budget: int) -> Iterator[None]:
-    """Says what to do where memory ends elsewhere than in a step's gradients."""
-    try:
-        yield
-    except torch.cuda.OutOfMemoryError as error:
-        raise TrainingError(
-            f"the GPU's memory must hold packs of {budget:,} positions, two means for each "
-            "trained number and the packs of validation, and does not; choose a smaller "
-            "data.budget, LoRA, or more GPUs, and another output"
-        ) from error
+class _LeftOut:
+    """Says of the first row that is left out for each reason, and counts them all."""
+
+    def __init__(self, stream: PackStream, *, say: Say) -> None:
+        self._stream, self._say = stream, say
+        self._told = set(stream.counts.skipped)
+
+    def tell(self) -> int:
+        """Says what is new; returns how many rows were left out since the training began."""
+        skipped = self._stream.counts.skipped
+        for reason in skipped.keys() - self._told:
+            self._told.add(reason)
+            self._say(
+                f"{skipped[reason].names[0]} is left out: {reason.replace('_', ' ')}; how many "
+                "there are stands in metrics.jsonl (skipped) and, by reason, in report.json"
+            )
+        return sum(each.num for each in skipped.values())
 
 
 def _validated(training: Training, done: int) -> float | None:

@@ -13,8 +13,8 @@ from sllm_data.chat import ChatRenderer
 from sllm_data.chat.loading import locate
 from sllm_data.documents import differences
 from sllm_data.errors import TrainingError
-from sllm_data.shards import read_manifest
 from sllm_data.trainer.config import TrainConfig, identity_of_training
+from sllm_data.trainer.data.reading import digest_of
 from sllm_data.trainer.model.config import ModelConfig
 
 Facts = dict[str, Any]  # Any: JSON
@@ -25,16 +25,10 @@ def facts_of(config: TrainConfig) -> Facts:
     return {
         "configuration": identity_of_training(config),
         "datasets": {
-            f"{number} {entry.path.name}": _samples_of(entry.path)
+            f"{number} {entry.path.name}": digest_of(entry.path)
             for number, entry in enumerate(config.data.datasets)
         },
     }
-
-
-def _samples_of(dataset: Path) -> str | None:
-    """Returns the digest of what wrote the samples; None where a dataset came without."""
-    manifest = read_manifest(dataset / "manifest/assemble.json")
-    return None if manifest is None else manifest.digest()
 
 
 def facts_of_models(config: ModelConfig, renderer: ChatRenderer) -> Facts:

@@ -11,6 +11,8 @@ from pydantic import TypeAdapter
 from sllm_data.errors import TrainingError
 from sllm_data.files import write_text
 from sllm_data.trainer.config import TrainConfig
+from sllm_data.trainer.data.loader import MAX_NAMES
+from sllm_data.trainer.data.making import UNDECODABLE
 from sllm_data.trainer.provenance import Facts, code_facts, facts_of, refuse_another
 
 _NAME = "report.json"
@@ -87,15 +89,16 @@ def write_report(output: Path, report: TrainReport, facts: Facts) -> None:
 def together(ranks: Iterable[Mapping[str, tuple[int, list[str]]]]) -> dict[str, Skips]:
     """Returns what was skipped by any rank.
 
-    What the plan leaves out is counted by each rank, a clip that can't be decoded by the one
-    that meets it; of several ranks, the largest count stands for all, or their names do.
+    What the plan leaves out is the same on each rank and counted by all of them; a clip that
+    can't be decoded is counted by the one whose pack it is in.
     """
     found: dict[str, Skips] = {}
     for rank in ranks:
         for reason, (num, names) in rank.items():
             before = found.get(reason, Skips(num=0, names=()))
-            union = tuple(dict.fromkeys([*before.names, *names]))
-            found[reason] = Skips(num=max(num, before.num, len(union)), names=union)
+            union = tuple(dict.fromkeys([*before.names, *names]))[:MAX_NAMES]
+            total = before.num + num if reason == UNDECODABLE else max(before.num, num)
+            found[reason] = Skips(num=total, names=union)
     return dict(sorted(found.items()))
 
 

@@ -21,7 +21,7 @@ from sllm_data.trainer.config import TrainConfig
 from sllm_data.trainer.data.config import DataConfig
 from sllm_data.trainer.data.loader import PackStream, open_packs
 from sllm_data.trainer.distributed import Ranks, shard
-from sllm_data.trainer.flops import ModelCost, cost_of, peak_tflops
+from sllm_data.trainer.flops import ModelCost, cost_of, has_experts, peak_tflops
 from sllm_data.trainer.model.llm import load_renderer
 from sllm_data.trainer.model.speech_lm import SpeechLM, load_speech_lm
 from sllm_data.trainer.optim import GROUPS, make_optimizer
@@ -74,7 +74,11 @@ def set_up(config: TrainConfig, ranks: Ranks, *, say: Callable[[str], None]) -> 
         refuse_another(checkpoint.facts, facts, where=config.output)
     renderer = load_renderer(config.model.llm)
     model = load_speech_lm(
-        config.model, seed=config.seed, dtype=DTYPES[config.precision], device=ranks.device
+        config.model,
+        seed=config.seed,
+        dtype=DTYPES[config.precision],
+        device=ranks.device,
+        stays=not ranks.is_alone,  # layer by layer, `shard` takes this rank's share to its device
     )
     costs = tuple(
         cost_of(model, {part: getattr(stage.learning_rates, part) for part in GROUPS})
@@ -111,7 +115,7 @@ def set_up(config: TrainConfig, ranks: Ranks, *, say: Callable[[str], None]) -> 
             validation=_validation_packs(data, config, model, renderer, ranks),
             budget=budget,
             costs=costs,
-            peak_flops=_peak_flops(config, ranks),
+            peak_flops=None if has_experts(model) else _peak_flops(config, ranks),
             facts=facts,
             steps_done=checkpoint.step if checkpoint else 0,
         )

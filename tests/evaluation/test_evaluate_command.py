@@ -117,6 +117,24 @@ def test_rows_that_can_t_be_heard_are_told_and_stand_on_the_page(model, dataset,
     assert "another than that by which rows were answered: 0123456789ab" in facts["chat template"]
 
 
+def test_answers_are_kept_where_the_model_can_not_be_looked_into(model, dataset, tmp_path):
+    root = tmp_path / "told"
+    shutil.copytree(dataset, root)
+    file = "samples/part-00000.parquet"
+    rows = pq.read_table(root / file).to_pylist()
+    rows = [row | {"transcript_prepared": ""} for row in rows]
+    write_part(root, file, rows, table=TABLES["samples"], identity="i")
+    options = ("--sides", "speech", "--max-tokens", 1, "--limit", 1, "--diagnose", 1)
+    said = _run(model, root, *options, "--out", tmp_path / "out")
+    assert isinstance(said.exception, ShardError)
+    assert "diagnostics need rows of one question" in str(said.exception)
+
+    answers = tmp_path / "out/predictions.jsonl"
+    assert answers.read_text().count("\n") == 5
+    scored = _run("--from", answers, "--out", tmp_path / "scored")
+    assert scored.exit_code == 0, scored.exception
+
+
 def test_predictions_of_another_dataset_are_told(evaluated, dataset, tmp_path):
     lines = (evaluated[0] / "predictions.jsonl").read_text().replace("who000", "xxx000")
     saved = tmp_path / "p.jsonl"

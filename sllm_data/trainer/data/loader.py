@@ -23,7 +23,8 @@ from sllm_data.trainer.data.reading import Dataset, Row
 from sllm_data.trainer.data.workers import Workers
 from sllm_data.trainer.geometry import AudioGeometry
 
-_MAX_NAMES = 100
+MAX_NAMES = 100
+"""Of rows that were left out for one reason, that are kept."""
 
 
 @dataclass(slots=True)
@@ -181,7 +182,7 @@ class PackStream:
         for skip in made.skips:
             skipped = self.counts.skipped.setdefault(skip.reason, Skipped())
             skipped.num += 1
-            if len(skipped.names) < _MAX_NAMES:
+            if len(skipped.names) < MAX_NAMES:
                 skipped.names.append(skip.name)
         if made.batch is not None:
             self.counts.packs += 1

@@ -10,6 +10,9 @@ from sllm_data.trainer.data.building import HeardRow, UnheardError, hear_row, pa
 from sllm_data.trainer.data.planning import Plan, PlannedRow, Planner, Skip, State
 from sllm_data.trainer.kept import Kept, gibibytes
 
+UNDECODABLE = "undecodable"
+"""Why a row is left out whose clip can't be heard: each rank counts its own."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Made:
@@ -69,7 +72,7 @@ def _build(
                 )
             )
         except UnheardError as error:
-            skips.append(Skip("undecodable", f"{row.encoded.sample_id}: {error}"))
+            skips.append(Skip(UNDECODABLE, f"{row.encoded.sample_id}: {error}"))
     return (pack(heard) if heard else None), skips
 
 

@@ -7,6 +7,7 @@ under its name while it is read: one clip that was lost must not stop a training
 """
 
 import difflib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sllm_data.errors import ConfigError, ShardError
-from sllm_data.files import sha256_of_text
+from sllm_data.files import sha256_of_bytes, sha256_of_text
 from sllm_data.records import Message, Span, Turn
 from sllm_data.shards import Manifest, part_name, read_footer, read_manifest, read_part
 from sllm_data.trainer.data.config import DatasetEntry
@@ -29,6 +30,7 @@ _COLUMNS = (
 )
 _STEPS = {"samples": "assemble", "audio": "ingest"}
 _OPEN_PARTS = 64
+_FOOTER = 2**16  # bytes
 _NAMED = {"tasks": "task", "kinds": "kind", "corpora": "corpus"}
 
 
@@ -118,7 +120,7 @@ class Dataset:
         if manifests["audio"] is None or manifests["samples"] is None:
             _check_pairs(self.root, self.parts)
         _check_names(entry, self.root, self.parts)
-        self.digest = _digest(self.root, manifests)
+        self.digest = digest_of(self.root)
         self._facts = lru_cache(maxsize=_OPEN_PARTS)(self._read_facts)
 
     def rows(self, part: int, *, extra: Sequence[str] = ()) -> Iterator[Row | MalformedRow]:
@@ -288,12 +290,24 @@ def _check_names(entry: DatasetEntry, root: Path, parts: Sequence[int]) -> None:
             raise ConfigError(f"{root}: must have the {_NAMED[name]} {each!r}, has none; {hint}")
 
 
-def _digest(root: Path, manifests: Mapping[str, Manifest | None]) -> str:
+def digest_of(root: Path) -> str:
+    """Returns the digest of what a dataset holds: another one where any part is another.
+
+    Parts are known by what their manifest says; without one, by their sizes and footers.
+    """
     lines = []
-    for table, manifest in manifests.items():
+    for table in _STEPS:
+        manifest = _manifest(root, table)
         if manifest is not None:
             lines += [f"{part.file} {part.sha256}" for part in manifest.parts]
         else:
             paths = (root / table / part_name(number) for number in _numbers(root, table))
-            lines += [f"{table}/{path.name} {path.stat().st_size}" for path in paths]
+            lines += [f"{table}/{path.name} {path.stat().st_size} {_end(path)}" for path in paths]
     return sha256_of_text("\n".join(lines))
+
+
+def _end(path: Path) -> str:
+    """Returns the digest of a part's end: its footer, with sizes and bounds of each column."""
+    with path.open("rb") as file:
+        file.seek(-min(_FOOTER, path.stat().st_size), os.SEEK_END)
+        return sha256_of_bytes(file.read())

@@ -11,6 +11,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+_OPERATIONAL: dict[str, Any] = {"change": "operational"}  # Any: pydantic's own type
+
 POSITIONS_PER_SECOND = 50
 """Of Whisper's encoder: a position is 20 ms."""
 
@@ -51,7 +53,9 @@ class EncoderConfig(_Config):
         "the work",
     )
     activation_checkpointing: bool = Field(
-        False, description="keep only what enters a layer, compute the rest twice"
+        False,
+        description="keep only what enters a layer, compute the rest twice",
+        json_schema_extra=_OPERATIONAL,
     )
     kept_gib: float = Field(
         0.0,
@@ -138,7 +142,9 @@ class LLMConfig(_Config):
     mode: Mode = Field("lora", description="what is trained: nothing, LoRA, or all of it")
     lora: LoraConfig = Field(LoraConfig(), description="where mode is lora")
     activation_checkpointing: bool = Field(
-        False, description="keep only what enters a layer, compute the rest twice"
+        False,
+        description="keep only what enters a layer, compute the rest twice",
+        json_schema_extra=_OPERATIONAL,
     )
     chat_template: Path | None = Field(
         None,

@@ -254,14 +254,17 @@ class SpeechLM(nn.Module):  # type: ignore[misc]  # torch's types are not read
         return counts
 
 
-def load_speech_lm(config: ModelConfig, *, seed: int, dtype: torch.dtype, device: str) -> SpeechLM:
+def load_speech_lm(
+    config: ModelConfig, *, seed: int, dtype: torch.dtype, device: str, stays: bool = False
+) -> SpeechLM:
     """Reads encoder and LLM and puts a fresh connector, and fresh LoRA, between and into them.
 
     Args:
         config: Which ones.
         seed: Of all that is fresh; the same on every device.
         dtype: What is computed in; what is trained is float32.
-        device: cpu, cuda, cuda:1.
+        device: Where it computes: cpu, cuda, cuda:1.
+        stays: Whether it is left on the CPU for now, as one is that no GPU can hold alone.
 
     Raises:
         ModelError: A model can't be read or used, or there is no such device.
@@ -277,8 +280,8 @@ def load_speech_lm(config: ModelConfig, *, seed: int, dtype: torch.dtype, device
     llm = load_llm(config.llm, dtype=full if config.llm.mode == "full" else dtype)
     kernel = choose_kernel(config.llm.attention, device=where, dtype=dtype)
     parts = assemble(whisper, llm, config, seed=seed, dtype=dtype, kernel=kernel)
-    model: SpeechLM = SpeechLM(parts, config=config, dtype=dtype).to(device)
-    return model
+    model: SpeechLM = SpeechLM(parts, config=config, dtype=dtype)
+    return model if stays else model.to(device)
 
 
 def _twin_of(batch: PackedBatch) -> PackedText:

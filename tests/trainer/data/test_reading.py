@@ -209,6 +209,18 @@ def test_a_name_that_the_dataset_does_not_have_is_an_error_with_the_one_that_was
         opened(DatasetEntry(path=copied, **named))
 
 
+@pytest.mark.parametrize("table", ["samples", "audio"])
+def test_a_part_of_the_same_size_with_other_rows_is_other_data(opened, copied, table):
+    before = opened(copied).fingerprint
+    path = copied / table / part_name(1)
+    content = bytearray(path.read_bytes())
+    content[-2000] ^= 1  # in its footer
+    path.write_bytes(bytes(content))
+
+    assert not (copied / "manifest").exists()
+    assert opened(copied).fingerprint != before
+
+
 def test_answers_by_way_of_another_chat_template_must_be_allowed(opened, renderer, tmp_path):
     made = make(parts=1)
     for row in made.all_samples():

@@ -19,7 +19,7 @@ from sllm_data.trainer.trained import load_trained
 @pytest.fixture
 def train_yaml(document, tmp_path):
     path = tmp_path / "train.yaml"
-    stages = [{"steps": 1, "learning_rates": {"connector": 0.001, "llm": 0}}]
+    stages = [{"steps": 1, "learning_rates": {"connector": 0.001, "llm": 0.001}}]
     path.write_text(yaml.safe_dump(document(tmp_path / "out", stages=stages)))
     return path
 

@@ -17,6 +17,7 @@ from sllm_data.trainer.distributed import chosen_device
 from sllm_data.trainer.flops import cost_of
 from sllm_data.trainer.loop import train
 from sllm_data.trainer.model.speech_lm import load_speech_lm
+from sllm_data.trainer.report import Skips, together
 from sllm_data.trainer.step import Stepper
 from sllm_data.trainer.trained import load_trained
 
@@ -76,13 +77,13 @@ def test_what_is_logged_is_sane_and_stands_on_the_board(configured, tmp_path):
 
     peak = 1e9
     logging = {"boards": ["tensorboard"], "peak_tflops": peak / 1e12}
-    stages = [{"steps": 2, "learning_rates": {"connector": 0.001, "llm": 0}}]
+    stages = [{"steps": 2, "learning_rates": {"connector": 0.001, "llm": 0.001}}]
     config = configured(tmp_path / "out", stages=stages, logging=logging)
 
     report = train(config, Progress(None))
 
     model = load_speech_lm(config.model, seed=1, dtype=torch.float32, device="cpu")
-    cost = cost_of(model, {"connector": 0.001, "llm": 0, "encoder": 0})
+    cost = cost_of(model, {"connector": 0.001, "llm": 0.001, "encoder": 0})
     renderer = ChatRenderer.load(config.model.llm.model)
     lines = _lines(config.output)
     weights = sum(value.numel() * value.element_size() for value in model.parameters())
@@ -162,7 +163,7 @@ def test_the_weights_of_another_model_are_refused(copied):
 
 
 def test_a_loss_that_is_no_number_stops_with_its_batch_saved(configured, tmp_path):
-    stages = [{"steps": 5, "learning_rates": {"connector": 1e30, "llm": 0}}]
+    stages = [{"steps": 5, "learning_rates": {"connector": 1e30, "llm": 0.001}}]
     config = configured(tmp_path / "out", stages=stages)
 
     with pytest.raises(TrainingError, match=r"step \d: the (loss|norm)") as caught:
@@ -218,7 +219,7 @@ def test_memory_that_is_not_enough_at_all_is_a_sentence(
 
 def test_the_loss_on_other_rows_is_told(configured, tmp_path):
     validation = {"every_steps": 2, "split": "test", "packs": 1}
-    stages = [{"steps": 3, "learning_rates": {"connector": 0.01, "llm": 0}}]
+    stages = [{"steps": 3, "learning_rates": {"connector": 0.01, "llm": 0.001}}]
     config = configured(tmp_path / "out", validation=validation, stages=stages)
 
     report = train(config, Progress(None))
@@ -246,7 +247,7 @@ def test_what_can_not_be_done_is_one_sentence(configured, tmp_path, sections, se
 
 def test_a_measured_budget_is_kept_to(configured, tmp_path, world):
     said = []
-    stages = [{"steps": 2, "learning_rates": {"connector": 0.001, "llm": 0}}]
+    stages = [{"steps": 2, "learning_rates": {"connector": 0.001, "llm": 0.001}}]
     data = {"datasets": [{"path": str(world)}], "budget": 128, "workers": 0}
     budget = {"automatic": True, "memory_gib": 64}
     config = configured(tmp_path / "out", stages=stages, data=data, budget=budget)
@@ -264,12 +265,28 @@ def test_a_gpu_that_is_not_there_is_refused():
 
 
 def test_rows_that_can_not_be_trained_on_are_counted_and_named(configured, tmp_path, world):
-    stages = [{"steps": 6, "learning_rates": {"connector": 0.001, "llm": 0}}]
+    stages = [{"steps": 6, "learning_rates": {"connector": 0.001, "llm": 0.001}}]
     data = {"datasets": [{"path": str(world)}], "budget": 40, "workers": 0}
-    report = train(configured(tmp_path / "out", stages=stages, data=data), Progress(None))
+    config, said = configured(tmp_path / "out", stages=stages, data=data), []
+    report = train(config, Progress(None), say=said.append)
 
-    assert sum(skips.num for skips in report.skipped.values()) > 0
     assert all(skips.names for skips in report.skipped.values())
+    lines = (tmp_path / "out/metrics.jsonl").read_text().splitlines()
+    counted = [json.loads(line)["skipped"] for line in lines]
+    assert 0 < counted[0] <= counted[-1] == sum(each.num for each in report.skipped.values())
+    (one,) = [sentence for sentence in said if "longer than budget" in sentence]
+    assert one.startswith(report.skipped["longer_than_budget"].names[0])
+
+
+def test_rows_left_out_by_several_ranks_are_counted_as_often_as_they_were():
+    names = [f"{number}" for number in range(100)]
+    of_plan = {"longer_than_budget": (2, ["a", "b"])}
+    found = together(
+        [of_plan | {"undecodable": (300, names)}, of_plan | {"undecodable": (3, ["x"])}]
+    )
+
+    assert found["longer_than_budget"] == Skips(num=2, names=("a", "b"))
+    assert found["undecodable"] == Skips(num=303, names=tuple(names))
 
 
 def test_the_chat_template_of_the_run_travels_with_the_model(document, tmp_path):

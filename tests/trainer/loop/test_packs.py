@@ -1,6 +1,6 @@
 """Packs in halves, packs that are made up, and what packs cost."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from sllm_data.chat import ChatRenderer
 from sllm_data.trainer.budget import largest, measured_budget, synthetic_pack
 from sllm_data.trainer.data.loader import open_packs
 from sllm_data.trainer.figures import peak_memory_gib
-from sllm_data.trainer.flops import ModelCost, PartCost, cost_of, peak_tflops
+from sllm_data.trainer.flops import PartCost, cost_of, peak_tflops
 from sllm_data.trainer.geometry import AudioGeometry
 from sllm_data.trainer.halving import halves_of
 from sllm_data.trainer.model.config import LossConfig
@@ -124,8 +124,8 @@ def test_the_cost_of_matrices_is_what_torch_counts(model, pack):
         model(pack, LossConfig()).total.backward()
 
     cost = cost_of(model)
-    parts = {field.name: getattr(cost, field.name) for field in fields(cost)}
-    without = ModelCost(**{name: replace(part, attention=0) for name, part in parts.items()})
+    parts = {name: getattr(cost, name) for name in ("encoder", "connector", "llm", "head")}
+    without = replace(cost, **{name: replace(part, attention=0) for name, part in parts.items()})
     # on a CPU torch does not count attention; it does a Q-Former's keys and values
     counted = counter.get_total_flops()
     assert without.flops(pack) == pytest.approx(counted, rel=0.1)
@@ -140,6 +140,15 @@ def test_a_part_that_rests_in_a_stage_has_no_gradients_of_its_own_to_count(model
     assert connector.llm.with_backward
     assert not connector.encoder.with_backward
     assert connector.flops(pack) < every.flops(pack)
+
+
+def test_a_clip_of_several_chunks_costs_what_its_chunks_do(model, pack):
+    cost, full = cost_of(model), model.geometry.max_frames
+    whole = replace(pack, clip_frames=torch.tensor([2 * full]))
+    chunks = replace(pack, clip_frames=torch.tensor([full, full]))
+
+    assert cost.encoder.attention > 0
+    assert cost.flops(whole) == cost.flops(chunks)
 
 
 def test_attention_costs_by_the_square_of_each_sequence():

@@ -49,6 +49,7 @@ _TWIN = {"response_kl": {"weight": 0.5}, "hidden_alignment": {"weight": 0.5}}
 CASES = {
     "all of the LLM, LoRA of the encoder": {"llm": {"mode": "full"}, "encoder": {"mode": "lora"}},
     "LoRA": {"llm": {"mode": "lora"}},
+    "LoRA, layers computed twice": {"llm": {"mode": "lora", "activation_checkpointing": True}},
     "LoRA with KL and alignment": {"llm": {"mode": "lora"}, "losses": _TWIN},
     "all of the LLM with KL to a copy": {
         "llm": {"mode": "full", "keep_original": True},
@@ -68,6 +69,8 @@ def steps(processes, document, tmp_path_factory):
         sections["precision"] = case.get("precision", "fp32")
         for part in ("llm", "encoder"):
             sections["model"][part] |= case.get(part, {})
+        if sections["model"]["encoder"].get("mode") == "lora":
+            sections["stages"][1]["learning_rates"]["encoder"] = 0.001
         sections["model"]["llm"]["lora"] = {"rank": 2}
         sections["data"]["budget"] = 192
         config = resolve_train(sections, where="test")

@@ -55,6 +55,17 @@ def test_set_wins_over_the_file(train_yaml):
             ),
         ),
         (
+            "model.encoder.mode=lora",
+            (
+                "model.encoder.mode must be frozen where no stage trains it, got lora and "
+                "learning_rates.encoder of 0"
+            ),
+        ),
+        (
+            "stages.0.learning_rates={llm: 0}",
+            "model.llm.mode must be frozen where no stage trains it, got lora",
+        ),
+        (
             "stages.0.learning_rates={connector: 0, llm: 0}",
             "one learning rate of a stage must be above 0, all are 0",
         ),
