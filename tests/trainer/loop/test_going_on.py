@@ -180,7 +180,8 @@ def test_another_configuration_is_refused_by_name(copied, configured, sections, 
     assert named in _refusal(configured(copied, **sections))
 
 
-def test_other_data_is_refused_by_name(copied, document, configured, world, tmp_path):
+@pytest.mark.parametrize("step", ["assemble", "ingest"])
+def test_other_data_is_refused_by_name(copied, document, configured, world, tmp_path, step):
     (copied / "report.json").unlink()
     other = tmp_path / world.name
     other.mkdir()
@@ -190,8 +191,8 @@ def test_other_data_is_refused_by_name(copied, document, configured, world, tmp_
     (other / "manifest").mkdir()
     for path in (world / "manifest").iterdir():
         text = path.read_text()
-        if path.name == "assemble.json":
-            text = text.replace('"code_version": "', '"code_version": "9')
+        if path.name == f"{step}.json":
+            text = text.replace('"sha256": "', '"sha256": "9', 1)
         (other / "manifest" / path.name).write_text(text)
 
     data = {"datasets": [{"path": str(other)}], "budget": 96, "workers": 0}
