@@ -12,6 +12,9 @@ core, in three ways:
 - padded, true length: the same `Trainer`, but the encoder as in packed: what padding the text
   alone costs.
 
+Says how much of the packs' budget is filled, and how many of the frames that the encoder computes
+on are a clip's own and no gap between two.
+
 Rows are decoded and their features computed before the clocks start, so this compares steps.
 The ways take turns. Prints trained tokens per second by the clock and by CPU time; the latter is
 what counts where a machine has other work. The target is twice as many as padded, 30 s.
@@ -57,7 +60,9 @@ def main() -> None:
         packs = _packs(config, options.rows)
         rows = [part for pack in packs for part in _one_by_one(pack)]
         labels = sum(len(pack.text.labels) for pack in packs)
-        print(f"{len(rows)} rows, {labels} trained tokens, {len(packs)} packs\n")
+        print(f"{len(rows)} rows, {labels} trained tokens, {len(packs)} packs")
+        print(f"positions of packs that hold something: {_filled(packs, options.budget):.1%}")
+        print(f"encoder's frames that are a clip's own: {_heard(packs):.1%}\n")
         ways = {"packed": lambda: _packed(config, packs)}
         for name, at_true_length in (("padded, 30 s", False), ("padded, true length", True)):
             ways[name] = lambda at_true_length=at_true_length: _padded(
@@ -226,6 +231,16 @@ def _config(options: argparse.Namespace, folder: Path) -> TrainConfig:
         },
         where="bench_train",
     )
+
+
+def _filled(packs: Sequence[PackedBatch], budget: int) -> float:
+    full = packs[:-1] or packs  # the last one holds what was left
+    return sum(len(pack.text.token_ids) for pack in full) / (budget * len(full))
+
+
+def _heard(packs: Sequence[PackedBatch]) -> float:
+    frames = [number for pack in packs for number in pack.clip_frames.tolist()]
+    return sum(frames) / sum(number + 2 - number % 2 for number in frames)
 
 
 def _options() -> argparse.Namespace:
