@@ -2,8 +2,9 @@
 
 A worker sees when a run's process dies, and Prefect marks the run as crashed. Where the worker
 or the whole machine died too, the run stays `Running` for ever, and holds its place in the
-concurrency limits. This flow looks at the leases of datasets, ends what is left of dead runs on
-its own machine, and marks them as crashed. Without Prefect it only says what it finds:
+concurrency limits. This flow looks at the leases of datasets and trainings, ends what is left of
+dead runs on its own machine, and marks them as crashed. Without Prefect it only says what it
+finds:
 
     python -m flows.find_dead_runs out
 """
@@ -25,7 +26,7 @@ from sllm_data.errors import OutputError, SllmDataError
 
 
 def leases_below(folder: Path) -> list[tuple[Path, Lease]]:
-    """The datasets in a folder, or the folder itself, that have a lease.
+    """The datasets and trainings in a folder, or the folder itself, that have a lease.
 
     Raises:
         OutputError: A lease can't be read.
@@ -43,7 +44,7 @@ def find_dead_runs(folders: list[Path], stale_after_s: float | None = None) -> l
     """Marks runs as crashed whose lease shows that they died.
 
     Args:
-        folders: Folders of datasets, or folders that hold such.
+        folders: Folders of datasets and trainings, or folders that hold such.
         stale_after_s: Silence after which a run on another machine is taken for dead; what the
             lease itself says where absent.
 
@@ -65,7 +66,7 @@ def find_dead_runs(folders: list[Path], stale_after_s: float | None = None) -> l
     rows, dead = [], []
     for root, lease in found:
         is_alive = lease.is_alive(stale_after_s=stale_after_s)
-        rows.append({"dataset": str(root), "run": str(lease), "alive": is_alive})
+        rows.append({"folder": str(root), "run": str(lease), "alive": is_alive})
         if is_alive:
             continue
         count = end_processes(lease)
@@ -74,7 +75,7 @@ def find_dead_runs(folders: list[Path], stale_after_s: float | None = None) -> l
         dead.append(lease.run_id)
         say.warning("%s: %s is dead; %d processes ended; %s", root, lease, count, marked)
     if rows:
-        create_table_artifact(rows, "leases", "Datasets that a flow run holds")
+        create_table_artifact(rows, "leases", "Folders that a flow run holds")
     if damaged:
         return Failed(message=damaged[0])  # type: ignore[return-value] # Prefect fails the flow
     return dead

@@ -1,4 +1,6 @@
-"""A lease: a file in a dataset's folder that says which flow run writes there, and that it lives.
+"""A lease: a file in a folder that says which flow run writes there, and that it lives.
+
+The folder is a dataset's, or the output of a training.
 
 Its holder writes it anew every few seconds, with the processes that it has started. One that
 was killed stops doing so, and leaves the file. Whoever looks at it then, be it without any
@@ -92,13 +94,13 @@ def held(
     """Holds the lease of a folder for the length of a block.
 
     Args:
-        folder: The dataset's, made where it is not there.
+        folder: Of the dataset or training, made where it is not there.
         run_id: Of the flow run.
         run_name: The same, for people.
         beat_s: Seconds between two signs of life.
         stale_after_s: Silence after which another machine may take this run for dead.
 
-    A run that is cancelled or stopped leaves it, for the hook `stop_engine` or the next run.
+    A run that is cancelled or stopped leaves it, for the hook of its flow or the next run.
 
     Yields:
         The lease of a run that died here, whose processes have been ended; mostly None.

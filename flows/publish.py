@@ -1,27 +1,37 @@
 """Publishing as a flow: what `sllm-data publish` does, with what was sent as an artifact."""
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows.arguments import Arguments
+from flows.hooks import stop_publishing
+from flows.lease import held
 from sllm_data.errors import RejectedError, SllmDataError
 from sllm_data.publishing import Options, publish
 from sllm_data.steps import Progress
 
 
-@flow(name="publish-dataset", flow_run_name="{dataset} to {target}")
+@flow(
+    name="publish-dataset",
+    flow_run_name="{dataset} to {target}",
+    on_cancellation=[stop_publishing],
+    on_crashed=[stop_publishing],
+)
 def publish_dataset(
     dataset: Path, target: str, *, private: bool = True, message: str = ""
 ) -> State[str | SllmDataError]:
     """Validates a dataset and sends what its target lacks.
 
     Nobody is there to be asked, so what a licence forbids to make public, or may forbid, is
-    refused: `sllm-data publish --public --yes` is for a person.
+    refused: `sllm-data publish --public --yes` is for a person. While it works, a lease in the
+    dataset says so (`flows.lease`), for which `nightly` waits.
 
     Args:
         dataset: Its folder.
@@ -33,13 +43,15 @@ def publish_dataset(
         The target.
     """
     try:
-        published = publish(
-            dataset,
-            target,
-            Options(private=private, message=message),
-            progress=Progress(None),
-            say=get_run_logger().info,
-        )
+        lease = held(dataset, run_id=flow_run.id, run_name=flow_run.name)
+        with lease if dataset.is_dir() else nullcontext():  # what is no folder is not made one
+            published = publish(
+                dataset,
+                target,
+                Options(private=private, message=message),
+                progress=Progress(None),
+                say=get_run_logger().info,
+            )
     except SllmDataError as error:
         return Failed(message=str(error), data=error)
     create_table_artifact(
