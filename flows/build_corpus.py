@@ -96,9 +96,16 @@ def run_one_step(
     return Completed(name=shown, message=f"{report.rows:,} rows", data=report)
 
 
-@task(name="budget", cache_policy=NO_CACHE)
+@task(
+    name="budget",
+    retries=_RETRIES,
+    retry_delay_seconds=exponential_backoff(_FIRST_DELAY_S),
+    retry_jitter_factor=_JITTER,
+    retry_condition_fn=_is_worth_a_retry,
+    cache_policy=NO_CACHE,
+)
 def keep_budget(config: RunConfig, *, extend: bool) -> State[SllmDataError] | None:
-    """Fails where the run is forecast to take more than its budget."""
+    """Fails where the run is forecast to take more than its budget; may start the engine."""
     try:
         check_budget(config, Progress(None), extend=extend)
     except SllmDataError as error:
@@ -128,7 +135,8 @@ def build_corpus(
         config_path: The run.yaml.
         overrides: name=value over the file.
         extend: Whether a finished dataset may be added to, also by what its corpora list now.
-        until_engine: Whether to end before the first step that asks the engine.
+        until_engine: Whether to end before the first step that asks the engine; a budget is then
+            for the run that asks it.
         report: Whether to write reports/report.html.
         patience_s: How long to wait for another flow run that writes there, such as `prepare`.
 
@@ -139,10 +147,6 @@ def build_corpus(
         config = load_config(config_path, overrides or ())
     except SllmDataError as error:
         return Failed(message=str(error), data=error)  # type: ignore[return-value] # as below
-    if config.budget.is_limited:
-        kept = keep_budget(config, extend=extend, return_state=True)
-        if kept.is_failed():
-            return kept  # type: ignore[return-value] # Prefect fails the flow with it
     try:
         wait_for_others(config.output, _run_id(), patience_s, get_run_logger().info)
         with held(config.output, run_id=_run_id(), run_name=flow_run.name) as dead:
@@ -157,6 +161,10 @@ def build_corpus(
 def _build(
     config: RunConfig, *, extend: bool, until_engine: bool, page: bool
 ) -> State[Any]:  # Any: of the failed step, or of the whole
+    if config.budget.is_limited and not until_engine:  # its probe would start the engine
+        kept = keep_budget(config, extend=extend, return_state=True)
+        if kept.is_failed():
+            return kept
     reports: list[StepReport] = []
     with cluster_kept(), closing(Engines()) as engines:
         for name in step_names(config):

@@ -11,6 +11,7 @@ from prefect.states import Failed
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.build_corpus import _is_worth_a_retry, build_corpus, main
+from flows.lease import NAME, held
 from sllm_data.errors import EngineError, OutputError
 from sllm_data.testbed import write_librispeech
 
@@ -102,4 +103,22 @@ def test_a_run_beyond_its_budget_fails_before_its_first_step(server, run_yaml, t
 
     assert main([str(run_yaml), *arguments]) == 1
     assert "what is left must fit into its budget" in capsys.readouterr().err
-    assert not (tmp_path / "dataset").exists()
+    assert not (tmp_path / "dataset/run.yaml").exists()
+    assert not (tmp_path / "dataset" / NAME).exists()
+
+
+def test_what_comes_before_the_engine_needs_no_budget(server, run_yaml, tmp_path):
+    given = [f"output={tmp_path}/dataset", "budget.engine_hours=1e-9"]
+    given += ["backbone.function=no_such_module:answer"]  # an engine that a probe can't start
+
+    assert build_corpus(run_yaml, given, until_engine=True) == tmp_path / "dataset"
+    assert (tmp_path / "dataset/manifest/plan.main.json").is_file()
+
+
+def test_a_budget_is_looked_at_when_no_other_run_is_writing(server, run_yaml, tmp_path):
+    given = [f"output={tmp_path}/dataset", "budget.gigabytes=0.000001"]
+    with (
+        held(tmp_path / "dataset", run_id="1", run_name="prepare"),
+        pytest.raises(OutputError, match="must have one run at a time, flow run prepare"),
+    ):
+        build_corpus(run_yaml, given)
