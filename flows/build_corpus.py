@@ -16,18 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run, task_run
 from prefect.states import Completed, Failed
-from prefect.tasks import exponential_backoff
 
 from flows.arguments import Arguments
 from flows.hooks import stop_engine
 from flows.lease import held, wait_for_others
+from flows.retrying import RETRIED
 from flows.telling import show_dataset, showing_parts, tell
 from sllm_data.config import RunConfig, load_config
-from sllm_data.errors import EngineError, RejectedError, SllmDataError
+from sllm_data.errors import RejectedError, SllmDataError
 from sllm_data.reporting import as_text, collect_stats
 from sllm_data.runners import cluster_kept
 from sllm_data.steps import (
@@ -38,10 +37,6 @@ from sllm_data.steps import (
     run_step,
     step_names,
 )
-
-_RETRIES = 3
-_FIRST_DELAY_S = 10
-_JITTER = 0.3
 
 
 def _task_name() -> str:
@@ -54,28 +49,14 @@ def _flow_name() -> str:
     return ", ".join((Path(parameters["config_path"]).stem, *(parameters.get("overrides") or ())))
 
 
-def _is_worth_a_retry(_task: object, _run: object, state: State) -> bool:
-    found = state.data
-    while isinstance(found, State):  # Prefect wraps the state that the task returned
-        found = found.data
-    return isinstance(found, EngineError)
-
-
-@task(
-    task_run_name=_task_name,
-    retries=_RETRIES,
-    retry_delay_seconds=exponential_backoff(_FIRST_DELAY_S),
-    retry_jitter_factor=_JITTER,
-    retry_condition_fn=_is_worth_a_retry,
-    cache_policy=NO_CACHE,
-)
+@task(task_run_name=_task_name, **RETRIED)
 def run_one_step(
     config: RunConfig, name: str, engines: Engines, *, extend: bool
 ) -> State[StepReport | SllmDataError]:
     """Runs one step; a step that was done before shows as `Already done`.
 
     What goes wrong becomes a failed state with its sentence, without a traceback in the log;
-    an engine may come back, so only its failures are retried.
+    an engine or a storage may come back, so only their failures are retried.
     """
     try:
         with showing_parts(config.output, name):
@@ -96,14 +77,7 @@ def run_one_step(
     return Completed(name=shown, message=f"{report.rows:,} rows", data=report)
 
 
-@task(
-    name="budget",
-    retries=_RETRIES,
-    retry_delay_seconds=exponential_backoff(_FIRST_DELAY_S),
-    retry_jitter_factor=_JITTER,
-    retry_condition_fn=_is_worth_a_retry,
-    cache_policy=NO_CACHE,
-)
+@task(name="budget", **RETRIED)
 def keep_budget(config: RunConfig, *, extend: bool) -> State[SllmDataError] | None:
     """Fails where the run is forecast to take more than its budget; may start the engine."""
     try:

@@ -4,7 +4,7 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
-from prefect import flow, get_run_logger
+from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
@@ -13,9 +13,21 @@ from prefect.states import Completed, Failed
 from flows.arguments import Arguments
 from flows.hooks import stop_publishing
 from flows.lease import held
+from flows.retrying import RETRIED
 from sllm_data.errors import RejectedError, SllmDataError
-from sllm_data.publishing import Options, publish
+from sllm_data.publishing import Options, Published, publish
 from sllm_data.steps import Progress
+
+
+@task(name="publish", **RETRIED)
+def send(dataset: Path, target: str, options: Options) -> State[Published | SllmDataError]:
+    """Sends what the target lacks; where that is away for long, it is tried again."""
+    say = get_run_logger().info
+    try:
+        published = publish(dataset, target, options, progress=Progress(None), say=say)
+    except SllmDataError as error:
+        return Failed(message=str(error), data=error)
+    return Completed(data=published)
 
 
 @flow(
@@ -45,15 +57,15 @@ def publish_dataset(
     try:
         lease = held(dataset, run_id=flow_run.id, run_name=flow_run.name)
         with lease if dataset.is_dir() else nullcontext():  # what is no folder is not made one
-            published = publish(
-                dataset,
-                target,
-                Options(private=private, message=message),
-                progress=Progress(None),
-                say=get_run_logger().info,
+            state = send(
+                dataset, target, Options(private=private, message=message), return_state=True
             )
     except SllmDataError as error:
         return Failed(message=str(error), data=error)
+    if state.is_failed():
+        return state
+    published = state.result()
+    assert isinstance(published, Published)  # noqa: S101 - for the type: it has not failed
     create_table_artifact(
         [
             {"files": "sent", "number": published.sent, "bytes": published.sent_bytes},
