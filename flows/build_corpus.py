@@ -24,10 +24,11 @@ from flows.arguments import Arguments
 from flows.hooks import stop_engine
 from flows.lease import held, wait_for_others
 from flows.retrying import RETRIED
-from flows.telling import show_dataset, showing_parts, tell
+from flows.telling import show_dataset, show_page, showing_parts, tell
 from sllm_data.config import RunConfig, load_config
 from sllm_data.errors import RejectedError, SllmDataError
 from sllm_data.reporting import as_text, collect_stats
+from sllm_data.reporting.report import write_report
 from sllm_data.runners import cluster_kept
 from sllm_data.steps import (
     Engines,
@@ -37,6 +38,10 @@ from sllm_data.steps import (
     run_step,
     step_names,
 )
+from sllm_data.steps.stored import held_output
+from sllm_data.storage.places import shown
+
+_SHOWN = 20  # samples in the report
 
 
 def _task_name() -> str:
@@ -85,6 +90,19 @@ def keep_budget(config: RunConfig, *, extend: bool) -> State[SllmDataError] | No
     except SllmDataError as error:
         return Failed(message=str(error), data=error)
     return None
+
+
+@task(name="report", **RETRIED)
+def write_page(config: RunConfig) -> State[Path | SllmDataError]:
+    """Writes reports/report.html, which goes to the storage where the dataset lies there."""
+    path = config.output / "reports/report.html"
+    try:
+        with held_output(config, Progress(None)):
+            write_report([config.output], path, num_samples=_SHOWN, advance=lambda: None)
+    except SllmDataError as error:
+        return Failed(message=str(error), data=error)
+    show_page(path)
+    return Completed(data=path)
 
 
 @flow(
@@ -153,10 +171,14 @@ def _build(
     is_new = not all(report.was_done for report in reports)
     if is_new:
         tell("dataset.finished", config.output, {"rows": reports[-1].rows})
-    show_dataset(config.output, reports, page=page)
+    show_dataset(config.output, reports)
+    if page:
+        written = write_page(config, return_state=True)
+        if written.is_failed():
+            return written
     if is_new:
         return Completed(message=f"{reports[-1].rows:,} samples", data=config.output)
-    said = f"{config.output}: nothing is new, every step was done before"
+    said = f"{shown(config.output)}: nothing is new, every step was done before"
     return Completed(name="Nothing new", message=said, data=config.output)
 
 
@@ -177,7 +199,7 @@ def main(arguments: list[str]) -> int:
     except SllmDataError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1 if isinstance(error, RejectedError) else 2
-    sys.stdout.write(f"{as_text(collect_stats(output))}\ndataset: {output}\n")
+    sys.stdout.write(f"{as_text(collect_stats(output))}\ndataset: {shown(output)}\n")
     return 0
 
 

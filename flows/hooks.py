@@ -14,6 +14,7 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.logging.loggers import flow_run_logger
 
 from flows.lease import end_processes, read_lease, remove_lease
+from flows.places import place_of
 from sllm_data.config import load_config
 from sllm_data.errors import SllmDataError
 from sllm_data.trainer.config import load_train_config
@@ -33,7 +34,7 @@ def stop_training(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None
 
 def stop_publishing(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
     """Ends what is left of a run of `publish-dataset`, and takes its lease away."""
-    _stop(flow, flow_run, state, lambda given: Path(given["dataset"]))
+    _stop(flow, flow_run, state, lambda given: place_of(given["dataset"]))
 
 
 def _configuration(given: Parameters) -> tuple[Path, Sequence[str]]:

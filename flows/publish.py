@@ -3,6 +3,7 @@
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
@@ -13,6 +14,7 @@ from prefect.states import Completed, Failed
 from flows.arguments import Arguments
 from flows.hooks import stop_publishing
 from flows.lease import held
+from flows.places import not_fetched, place_of
 from flows.retrying import RETRIED
 from sllm_data.errors import RejectedError, SllmDataError
 from sllm_data.publishing import Options, Published, publish
@@ -37,8 +39,8 @@ def send(dataset: Path, target: str, options: Options) -> State[Published | Sllm
     on_crashed=[stop_publishing],
 )
 def publish_dataset(
-    dataset: Path, target: str, *, private: bool = True, message: str = ""
-) -> State[str | SllmDataError]:
+    dataset: str | Path, target: str, *, private: bool = True, message: str = ""
+) -> State[Any]:  # Any: of the whole, or of a task that failed
     """Validates a dataset and sends what its target lacks.
 
     Nobody is there to be asked, so what a licence forbids to make public, or may forbid, is
@@ -46,7 +48,7 @@ def publish_dataset(
     dataset says so (`flows.lease`), for which `nightly` waits.
 
     Args:
-        dataset: Its folder.
+        dataset: Its folder or URL.
         target: hf://datasets/OWNER/NAME, the URL of a folder in a storage, or a folder.
         private: Whether a repository of the hub that is made is private.
         message: Of the commits on the hub.
@@ -55,10 +57,13 @@ def publish_dataset(
         The target.
     """
     try:
-        lease = held(dataset, run_id=flow_run.id, run_name=flow_run.name)
-        with lease if dataset.is_dir() else nullcontext():  # what is no folder is not made one
+        place = place_of(dataset)
+        if (failed := not_fetched([place])) is not None:
+            return failed
+        lease = held(place, run_id=flow_run.id, run_name=flow_run.name)
+        with lease if place.is_dir() else nullcontext():  # what is no folder is not made one
             state = send(
-                dataset, target, Options(private=private, message=message), return_state=True
+                place, target, Options(private=private, message=message), return_state=True
             )
     except SllmDataError as error:
         return Failed(message=str(error), data=error)
@@ -82,7 +87,7 @@ def publish_dataset(
 def main(arguments: list[str]) -> int:
     """Runs the flow from the command line."""
     parser = Arguments("publish", "Validates a dataset and sends what its target lacks.")
-    parser.add_argument("dataset", metavar="DATASET", type=Path)
+    parser.add_argument("dataset", metavar="DATASET")
     parser.add_argument("target", metavar="TARGET")
     try:
         given = parser.parse_args(arguments)

@@ -7,6 +7,7 @@ again.
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
@@ -17,6 +18,7 @@ from prefect.states import Completed, Failed
 from flows.arguments import Arguments
 from flows.hooks import stop_training
 from flows.lease import held
+from flows.places import not_fetched
 from sllm_data.errors import SllmDataError
 from sllm_data.steps import Progress
 from sllm_data.trainer.config import load_train_config
@@ -25,7 +27,7 @@ from sllm_data.trainer.config import load_train_config
 @flow(name="train-model", on_cancellation=[stop_training], on_crashed=[stop_training])
 def train_model(
     config_path: Path, overrides: list[str] | None = None
-) -> State[Path | SllmDataError]:
+) -> State[Any]:  # Any: of the whole, or of a task that failed
     """Trains by a train.yaml, or goes on with a training that was stopped.
 
     While it works, a lease in its output says that it lives (`flows.lease`).
@@ -45,6 +47,8 @@ def train_model(
         with held(config.output, run_id=flow_run.id, run_name=flow_run.name) as dead:
             if dead is not None:
                 get_run_logger().warning("%s is dead and has left its lease; going on", dead)
+            if (failed := not_fetched([entry.path for entry in config.data.datasets])) is not None:
+                return failed
             report = train(config, Progress(None), say=get_run_logger().info)
     except SllmDataError as error:
         return Failed(message=str(error), data=error)
