@@ -21,7 +21,15 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed, Failed
 
 from flows.arguments import Arguments
-from flows.lease import NAME, Lease, end_processes, read_lease, remove_lease
+from flows.lease import (
+    LOOK_S,
+    NAME,
+    Lease,
+    dead_of,
+    end_processes,
+    read_lease,
+    remove_lease,
+)
 from flows.places import place_of
 from sllm_data.errors import OutputError, SllmDataError
 from sllm_data.files import is_folder
@@ -49,14 +57,17 @@ def _paths_below(named: str | Path) -> list[Path]:
 
 
 @flow(name="find-dead-runs")
-def find_dead_runs(folders: list[str | Path], stale_after_s: float | None = None) -> list[str]:
+def find_dead_runs(
+    folders: list[str | Path], stale_after_s: float | None = None, look_s: float = LOOK_S
+) -> list[str]:
     """Marks runs as crashed whose lease shows that they died.
 
     Args:
         folders: Folders of datasets and trainings, or folders that hold such; of a URL, its copy
             on this machine.
-        stale_after_s: Silence after which a run on another machine is taken for dead; what the
-            lease itself says where absent.
+        stale_after_s: Silence after which a run on another machine seems dead; what the lease
+            itself says where absent.
+        look_s: How long such a run is watched: one that writes its lease anew lives.
 
     Returns:
         The ids of the dead runs.
@@ -79,12 +90,13 @@ def find_dead_runs(folders: list[str | Path], stale_after_s: float | None = None
                 wrong.append(error)
                 continue
             found += [] if lease is None else [(path.parent, lease)]
-    rows, dead = [], []
-    for root, lease in found:
-        is_alive = lease.is_alive(stale_after_s=stale_after_s)
-        rows.append({"folder": str(root), "run": str(lease), "alive": is_alive})
-        if is_alive:
-            continue
+    dead_ones = dead_of(found, stale_after_s=stale_after_s, look_s=look_s)
+    rows = [
+        {"folder": str(root), "run": str(lease), "alive": (root, lease) not in dead_ones}
+        for root, lease in found
+    ]
+    dead = []
+    for root, lease in dead_ones:
         count = end_processes(lease)
         remove_lease(root, lease.run_id)
         marked = _mark(lease)
@@ -118,13 +130,14 @@ def main(arguments: list[str]) -> int:
     try:
         folders = parser.parse_args(arguments).folders
         found = [pair for folder in folders for pair in leases_below(folder)]
+        dead = dead_of(found)
     except SllmDataError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    alive = [lease.is_alive() for _, lease in found]
-    for (root, lease), lives in zip(found, alive, strict=True):
-        sys.stdout.write(f"{root}: {lease}: {'alive' if lives else 'dead'}\n")
-    return 0 if all(alive) else 1
+    for root, lease in found:
+        state = "dead" if (root, lease) in dead else "alive"
+        sys.stdout.write(f"{root}: {lease}: {state}\n")
+    return 1 if dead else 0
 
 
 if __name__ == "__main__":

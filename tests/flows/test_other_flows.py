@@ -107,7 +107,7 @@ def test_a_dead_run_that_the_server_does_not_know_loses_its_lease(server, datase
     elsewhere = text.replace(read_machine(text), "another machine")
     (dataset / NAME).write_text(elsewhere)
 
-    assert find_dead_runs.find_dead_runs([dataset.parent], stale_after_s=1e-6) == [run_id]
+    assert find_dead_runs.find_dead_runs([dataset.parent], 1e-6, look_s=0.1) == [run_id]
     assert read_lease(dataset) is None
 
 
