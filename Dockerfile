@@ -47,7 +47,8 @@ FROM base
 RUN useradd --uid 10001 --user-group --create-home --home-dir /var/lib/sllm-data \
         --shell /usr/sbin/nologin sllm \
     && install -d -o sllm -g sllm /data /out \
-        /var/lib/sllm-data/.cache /var/lib/sllm-data/.cache/huggingface
+        /var/lib/sllm-data/.cache /var/lib/sllm-data/.cache/huggingface \
+        /var/lib/sllm-data/copies
 ENV PATH=/opt/sllm-data/.venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PREFECT_SERVER_ANALYTICS_ENABLED=false

@@ -16,19 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run, task_run
 from prefect.states import Completed, Failed
-from prefect.tasks import exponential_backoff
 
 from flows.arguments import Arguments
 from flows.hooks import stop_engine
 from flows.lease import held, wait_for_others
-from flows.telling import show_dataset, showing_parts, tell
+from flows.retrying import RETRIED
+from flows.telling import show_dataset, show_page, showing_parts, tell
 from sllm_data.config import RunConfig, load_config
-from sllm_data.errors import EngineError, RejectedError, SllmDataError
+from sllm_data.errors import RejectedError, SllmDataError
 from sllm_data.reporting import as_text, collect_stats
+from sllm_data.reporting.report import write_report
 from sllm_data.runners import cluster_kept
 from sllm_data.steps import (
     Engines,
@@ -38,10 +38,10 @@ from sllm_data.steps import (
     run_step,
     step_names,
 )
+from sllm_data.steps.stored import held_output
+from sllm_data.storage.places import shown
 
-_RETRIES = 3
-_FIRST_DELAY_S = 10
-_JITTER = 0.3
+_SHOWN = 20  # samples in the report
 
 
 def _task_name() -> str:
@@ -54,28 +54,14 @@ def _flow_name() -> str:
     return ", ".join((Path(parameters["config_path"]).stem, *(parameters.get("overrides") or ())))
 
 
-def _is_worth_a_retry(_task: object, _run: object, state: State) -> bool:
-    found = state.data
-    while isinstance(found, State):  # Prefect wraps the state that the task returned
-        found = found.data
-    return isinstance(found, EngineError)
-
-
-@task(
-    task_run_name=_task_name,
-    retries=_RETRIES,
-    retry_delay_seconds=exponential_backoff(_FIRST_DELAY_S),
-    retry_jitter_factor=_JITTER,
-    retry_condition_fn=_is_worth_a_retry,
-    cache_policy=NO_CACHE,
-)
+@task(task_run_name=_task_name, **RETRIED)
 def run_one_step(
     config: RunConfig, name: str, engines: Engines, *, extend: bool
 ) -> State[StepReport | SllmDataError]:
     """Runs one step; a step that was done before shows as `Already done`.
 
     What goes wrong becomes a failed state with its sentence, without a traceback in the log;
-    an engine may come back, so only its failures are retried.
+    an engine or a storage may come back, so only their failures are retried.
     """
     try:
         with showing_parts(config.output, name):
@@ -96,14 +82,27 @@ def run_one_step(
     return Completed(name=shown, message=f"{report.rows:,} rows", data=report)
 
 
-@task(name="budget", cache_policy=NO_CACHE)
+@task(name="budget", **RETRIED)
 def keep_budget(config: RunConfig, *, extend: bool) -> State[SllmDataError] | None:
-    """Fails where the run is forecast to take more than its budget."""
+    """Fails where the run is forecast to take more than its budget; may start the engine."""
     try:
         check_budget(config, Progress(None), extend=extend)
     except SllmDataError as error:
         return Failed(message=str(error), data=error)
     return None
+
+
+@task(name="report", **RETRIED)
+def write_page(config: RunConfig) -> State[Path | SllmDataError]:
+    """Writes reports/report.html, which goes to the storage where the dataset lies there."""
+    path = config.output / "reports/report.html"
+    try:
+        with held_output(config, Progress(None)):
+            write_report([config.output], path, num_samples=_SHOWN, advance=lambda: None)
+    except SllmDataError as error:
+        return Failed(message=str(error), data=error)
+    show_page(path)
+    return Completed(data=path)
 
 
 @flow(
@@ -128,7 +127,8 @@ def build_corpus(
         config_path: The run.yaml.
         overrides: name=value over the file.
         extend: Whether a finished dataset may be added to, also by what its corpora list now.
-        until_engine: Whether to end before the first step that asks the engine.
+        until_engine: Whether to end before the first step that asks the engine; a budget is then
+            for the run that asks it.
         report: Whether to write reports/report.html.
         patience_s: How long to wait for another flow run that writes there, such as `prepare`.
 
@@ -139,10 +139,6 @@ def build_corpus(
         config = load_config(config_path, overrides or ())
     except SllmDataError as error:
         return Failed(message=str(error), data=error)  # type: ignore[return-value] # as below
-    if config.budget.is_limited:
-        kept = keep_budget(config, extend=extend, return_state=True)
-        if kept.is_failed():
-            return kept  # type: ignore[return-value] # Prefect fails the flow with it
     try:
         wait_for_others(config.output, _run_id(), patience_s, get_run_logger().info)
         with held(config.output, run_id=_run_id(), run_name=flow_run.name) as dead:
@@ -157,6 +153,10 @@ def build_corpus(
 def _build(
     config: RunConfig, *, extend: bool, until_engine: bool, page: bool
 ) -> State[Any]:  # Any: of the failed step, or of the whole
+    if config.budget.is_limited and not until_engine:  # its probe would start the engine
+        kept = keep_budget(config, extend=extend, return_state=True)
+        if kept.is_failed():
+            return kept
     reports: list[StepReport] = []
     with cluster_kept(), closing(Engines()) as engines:
         for name in step_names(config):
@@ -171,10 +171,14 @@ def _build(
     is_new = not all(report.was_done for report in reports)
     if is_new:
         tell("dataset.finished", config.output, {"rows": reports[-1].rows})
-    show_dataset(config.output, reports, page=page)
+    show_dataset(config.output, reports)
+    if page:
+        written = write_page(config, return_state=True)
+        if written.is_failed():
+            return written
     if is_new:
         return Completed(message=f"{reports[-1].rows:,} samples", data=config.output)
-    said = f"{config.output}: nothing is new, every step was done before"
+    said = f"{shown(config.output)}: nothing is new, every step was done before"
     return Completed(name="Nothing new", message=said, data=config.output)
 
 
@@ -195,7 +199,7 @@ def main(arguments: list[str]) -> int:
     except SllmDataError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1 if isinstance(error, RejectedError) else 2
-    sys.stdout.write(f"{as_text(collect_stats(output))}\ndataset: {output}\n")
+    sys.stdout.write(f"{as_text(collect_stats(output))}\ndataset: {shown(output)}\n")
     return 0
 
 

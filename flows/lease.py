@@ -1,11 +1,18 @@
-"""A lease: a file in a dataset's folder that says which flow run writes there, and that it lives.
+"""A lease: a file in a folder that says which flow run writes there, and that it lives.
+
+The folder is a dataset's, or the output of a training.
 
 Its holder writes it anew every few seconds, with the processes that it has started. One that
 was killed stops doing so, and leaves the file. Whoever looks at it then, be it without any
 server, knows which run died, and can end what is left of it:
 
-    alive    its process runs on this machine; of another machine: its last beat is recent
-    dead     its process is gone; of another machine: no beat for `stale_after_s`
+    alive    its process runs on this machine; of another machine: its last beat is recent, or it
+             beats while somebody looks
+    dead     its process is gone; of another machine: no beat for `stale_after_s`, and none while
+             somebody looks for `LOOK_S`
+
+So clocks of two machines that differ never make a dead run of one that lives. One whose clock is
+ahead is taken for alive by so much longer.
 
 The lease is a sign for people and for other flows. What keeps two runs out of one folder is the
 lock of the folder, which the library takes for each step.
@@ -16,7 +23,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -31,6 +38,7 @@ from sllm_data.machine import this_machine
 NAME = ".flow-lease.json"
 BEAT_S = 10.0
 STALE_AFTER_S = 120.0
+LOOK_S = 60.0  # some beats, and what a file system of the network may show late
 
 _END_S = 10.0
 _GLANCE_S = 1.0
@@ -67,8 +75,8 @@ class Lease:
         """Whether its process numbers can be looked up here."""
         return self.machine == this_machine()
 
-    def is_alive(self, *, stale_after_s: float | None = None) -> bool:
-        """Whether its holder lives, as far as can be told from here."""
+    def seems_alive(self, *, stale_after_s: float | None = None) -> bool:
+        """Whether its holder lives, as far as one look tells: `dead_of` looks twice."""
         if self.is_of_this_machine:
             return _found(self.holder) is not None
         return time.time() - self.beat < (stale_after_s or self.stale_after_s)
@@ -88,17 +96,19 @@ def held(
     run_name: str,
     beat_s: float = BEAT_S,
     stale_after_s: float = STALE_AFTER_S,
+    look_s: float = LOOK_S,
 ) -> Iterator[Lease | None]:
     """Holds the lease of a folder for the length of a block.
 
     Args:
-        folder: The dataset's, made where it is not there.
+        folder: Of the dataset or training, made where it is not there.
         run_id: Of the flow run.
         run_name: The same, for people.
         beat_s: Seconds between two signs of life.
         stale_after_s: Silence after which another machine may take this run for dead.
+        look_s: How long a run of another machine that seems dead is watched.
 
-    A run that is cancelled or stopped leaves it, for the hook `stop_engine` or the next run.
+    A run that is cancelled or stopped leaves it, for the hook of its flow or the next run.
 
     Yields:
         The lease of a run that died here, whose processes have been ended; mostly None.
@@ -111,7 +121,7 @@ def held(
     own = (run_id, this_machine(), os.getpid())
     is_own = before is not None and (before.run_id, before.machine, before.holder.pid) == own
     if before is not None and not is_own:
-        if before.is_alive():
+        if not dead_of([(folder, before)], look_s=look_s):
             raise OutputError(
                 f"{folder}: must have one run at a time, {before} is writing; wait for it to end "
                 f"or stop it; one that was killed is taken for dead {before.stale_after_s:g} s "
@@ -146,6 +156,35 @@ def held(
     remove_lease(folder, run_id)
 
 
+def dead_of(
+    leases: Sequence[tuple[Path, Lease]],
+    *,
+    stale_after_s: float | None = None,
+    look_s: float = LOOK_S,
+) -> list[tuple[Path, Lease]]:
+    """Returns those leases whose run has died.
+
+    Of another machine it is watched whether a run that seems dead writes its lease anew: clocks
+    may differ. One that is there no more is of a run that has ended.
+
+    Args:
+        leases: With their folders, as they were read.
+        stale_after_s: Silence after which a run on another machine seems dead; what the lease
+            itself says where absent.
+        look_s: How long those are watched, all at once.
+
+    Raises:
+        OutputError: A lease can't be read any more.
+    """
+    seem = [pair for pair in leases if not pair[1].seems_alive(stale_after_s=stale_after_s)]
+    silent = [pair for pair in seem if not pair[1].is_of_this_machine]
+    until = time.monotonic() + look_s
+    while silent and (left := until - time.monotonic()) > 0:
+        time.sleep(min(_GLANCE_S, left))
+        silent = [(folder, lease) for folder, lease in silent if read_lease(folder) == lease]
+    return [pair for pair in seem if pair[1].is_of_this_machine or pair in silent]
+
+
 def wait_for_others(
     folder: Path, run_id: str, patience_s: float, say: Callable[[str], None]
 ) -> None:
@@ -162,7 +201,9 @@ def wait_for_others(
     """
     until = time.monotonic() + patience_s
     is_said = False
-    while (lease := read_lease(folder)) and lease.run_id != run_id and lease.is_alive():
+    while (lease := read_lease(folder)) and lease.run_id != run_id:
+        if dead_of([(folder, lease)]):
+            return
         left = until - time.monotonic()
         if left <= 0:
             return

@@ -1,30 +1,54 @@
 """Publishing as a flow: what `sllm-data publish` does, with what was sent as an artifact."""
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
-from prefect import flow, get_run_logger
+from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows.arguments import Arguments
+from flows.hooks import stop_publishing
+from flows.lease import held
+from flows.places import not_fetched, place_of
+from flows.retrying import RETRIED
 from sllm_data.errors import RejectedError, SllmDataError
-from sllm_data.publishing import Options, publish
+from sllm_data.publishing import Options, Published, publish
 from sllm_data.steps import Progress
 
 
-@flow(name="publish-dataset", flow_run_name="{dataset} to {target}")
+@task(name="publish", **RETRIED)
+def send(dataset: Path, target: str, options: Options) -> State[Published | SllmDataError]:
+    """Sends what the target lacks; where that is away for long, it is tried again."""
+    say = get_run_logger().info
+    try:
+        published = publish(dataset, target, options, progress=Progress(None), say=say)
+    except SllmDataError as error:
+        return Failed(message=str(error), data=error)
+    return Completed(data=published)
+
+
+@flow(
+    name="publish-dataset",
+    flow_run_name="{dataset} to {target}",
+    on_cancellation=[stop_publishing],
+    on_crashed=[stop_publishing],
+)
 def publish_dataset(
-    dataset: Path, target: str, *, private: bool = True, message: str = ""
-) -> State[str | SllmDataError]:
+    dataset: str | Path, target: str, *, private: bool = True, message: str = ""
+) -> State[Any]:  # Any: of the whole, or of a task that failed
     """Validates a dataset and sends what its target lacks.
 
     Nobody is there to be asked, so what a licence forbids to make public, or may forbid, is
-    refused: `sllm-data publish --public --yes` is for a person.
+    refused: `sllm-data publish --public --yes` is for a person. While it works, a lease in the
+    dataset says so (`flows.lease`), for which `nightly` waits.
 
     Args:
-        dataset: Its folder.
+        dataset: Its folder or URL.
         target: hf://datasets/OWNER/NAME, the URL of a folder in a storage, or a folder.
         private: Whether a repository of the hub that is made is private.
         message: Of the commits on the hub.
@@ -33,15 +57,20 @@ def publish_dataset(
         The target.
     """
     try:
-        published = publish(
-            dataset,
-            target,
-            Options(private=private, message=message),
-            progress=Progress(None),
-            say=get_run_logger().info,
-        )
+        place = place_of(dataset)
+        if (failed := not_fetched([place])) is not None:
+            return failed
+        lease = held(place, run_id=flow_run.id, run_name=flow_run.name)
+        with lease if place.is_dir() else nullcontext():  # what is no folder is not made one
+            state = send(
+                place, target, Options(private=private, message=message), return_state=True
+            )
     except SllmDataError as error:
         return Failed(message=str(error), data=error)
+    if state.is_failed():
+        return state
+    published = state.result()
+    assert isinstance(published, Published)  # noqa: S101 - for the type: it has not failed
     create_table_artifact(
         [
             {"files": "sent", "number": published.sent, "bytes": published.sent_bytes},
@@ -58,7 +87,7 @@ def publish_dataset(
 def main(arguments: list[str]) -> int:
     """Runs the flow from the command line."""
     parser = Arguments("publish", "Validates a dataset and sends what its target lacks.")
-    parser.add_argument("dataset", metavar="DATASET", type=Path)
+    parser.add_argument("dataset", metavar="DATASET")
     parser.add_argument("target", metavar="TARGET")
     try:
         given = parser.parse_args(arguments)

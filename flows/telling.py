@@ -11,7 +11,8 @@
     sllm-data.step.finished      event  a step is done, with its counts
     sllm-data.dataset.finished   event  rows came to a dataset, and it is whole
 
-All of them name the dataset as `sllm-data.dataset.<folder>`, so that an automation can choose.
+All of them name the dataset as `sllm-data.dataset.<folder or URL>`, so that an automation can
+choose, and what it starts on another worker finds it.
 Parts are looked for on the disk, where they appear whatever runner makes them.
 """
 
@@ -34,12 +35,11 @@ from prefect.artifacts import (
 from prefect.events import emit_event
 
 from sllm_data.reporting import Stats, as_text, collect_stats
-from sllm_data.reporting.report import write_report
 from sllm_data.steps import StepReport
+from sllm_data.storage.places import shown, url_of
 
 _LOOK_S = 2.0
 _WHOLE = 100.0
-_SHOWN = 20  # samples in the report
 
 _TABLES = {
     "candidates": "candidates",
@@ -127,32 +127,37 @@ def tell(what: str, root: Path, facts: Mapping[str, Any]) -> None:  # Any: JSON 
     emit_event(
         event=f"sllm-data.{what}",
         resource={
-            "prefect.resource.id": f"sllm-data.dataset.{root}",
-            "prefect.resource.name": str(root),
+            "prefect.resource.id": f"sllm-data.dataset.{shown(root)}",
+            "prefect.resource.name": shown(root),
         },
         payload=dict(facts),
     )
 
 
-def show_dataset(root: Path, reports: Sequence[StepReport], *, page: bool) -> None:
-    """Publishes the tables and figures of a finished dataset, and the link to its report."""
+def show_dataset(root: Path, reports: Sequence[StepReport]) -> None:
+    """Publishes the tables and figures of a finished dataset."""
     stats = collect_stats(root)
+    named = shown(root)
     create_table_artifact(
         [asdict(report) | {"seconds": round(report.seconds, 1)} for report in reports],
         "steps",
-        f"What each step did in this run on {root}",
+        f"What each step did in this run on {named}",
     )
-    create_table_artifact(_quotas(stats), "quotas", f"Tasks of {root}: asked for, requested, kept")
-    create_table_artifact(_rejections(stats), "rejections", f"Dropped rows of {root}")
+    create_table_artifact(
+        _quotas(stats), "quotas", f"Tasks of {named}: asked for, requested, kept"
+    )
+    create_table_artifact(_rejections(stats), "rejections", f"Dropped rows of {named}")
     create_markdown_artifact(
-        f"# {root}\n\n{as_text(stats)}",
+        f"# {named}\n\n{as_text(stats)}",
         "dataset-stats",
-        f"Rows, hours, tokens and rejections of {root}",
+        f"Rows, hours, tokens and rejections of {named}",
     )
-    if page:
-        path = root / "reports/report.html"
-        write_report([root], path, num_samples=_SHOWN, advance=lambda: None)
-        create_link_artifact(path.resolve().as_uri(), "report.html", "report", str(path))
+
+
+def show_page(path: Path) -> None:
+    """Publishes the link to a page that was written."""
+    link = url_of(path) or path.resolve().as_uri()
+    create_link_artifact(link, path.name, "report", shown(path))
 
 
 def _quotas(stats: Stats) -> list[dict[str, Any]]:

@@ -7,22 +7,30 @@ again.
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows.arguments import Arguments
+from flows.hooks import stop_training
+from flows.lease import held
+from flows.places import not_fetched
 from sllm_data.errors import SllmDataError
 from sllm_data.steps import Progress
+from sllm_data.trainer.config import load_train_config
 
 
-@flow(name="train-model")
+@flow(name="train-model", on_cancellation=[stop_training], on_crashed=[stop_training])
 def train_model(
     config_path: Path, overrides: list[str] | None = None
-) -> State[Path | SllmDataError]:
+) -> State[Any]:  # Any: of the whole, or of a task that failed
     """Trains by a train.yaml, or goes on with a training that was stopped.
+
+    While it works, a lease in its output says that it lives (`flows.lease`).
 
     Args:
         config_path: The train.yaml.
@@ -32,12 +40,16 @@ def train_model(
         The output of the training.
     """
     # torch and transformers take seconds, and no other flow of a worker needs them
-    from sllm_data.trainer.config import load_train_config  # noqa: PLC0415
     from sllm_data.trainer.loop import train  # noqa: PLC0415
 
     try:
         config = load_train_config(config_path, overrides or ())
-        report = train(config, Progress(None), say=get_run_logger().info)
+        with held(config.output, run_id=flow_run.id, run_name=flow_run.name) as dead:
+            if dead is not None:
+                get_run_logger().warning("%s is dead and has left its lease; going on", dead)
+            if (failed := not_fetched([entry.path for entry in config.data.datasets])) is not None:
+                return failed
+            report = train(config, Progress(None), say=get_run_logger().info)
     except SllmDataError as error:
         return Failed(message=str(error), data=error)
     create_table_artifact(

@@ -5,7 +5,7 @@ python -m flows.validate out/my-corpus --level 3
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
@@ -14,6 +14,7 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from flows.arguments import Arguments
+from flows.places import not_fetched, place_of
 from sllm_data.errors import RejectedError, SllmDataError
 from sllm_data.validation.formats import FORMATS
 from sllm_data.validation.opening import Options
@@ -22,22 +23,25 @@ from sllm_data.validation.runner import validate
 
 @flow(name="validate-dataset", flow_run_name="{dataset} level {level}")
 def validate_dataset(
-    dataset: Path,
+    dataset: str | Path,
     level: Annotated[int, Field(ge=0, le=3)] = 1,
-    against: list[Path] | None = None,
-) -> State[Path | SllmDataError]:
+    against: list[str | Path] | None = None,
+) -> State[Any]:  # Any: of the whole, or of a task that failed
     """Judges a dataset; findings of weight error fail the run.
 
     Args:
-        dataset: Its folder.
+        dataset: Its folder or URL.
         level: How deep to look: 0 footers, 1 columns, 2 all bytes, 3 across parts.
         against: Benchmarks or datasets that the training rows must have nothing of (level 3).
 
     Returns:
-        The dataset's folder.
+        The dataset's folder, on this disk.
     """
     try:
-        report = validate(dataset, Options(level=level, against=tuple(against or ())))
+        place, *others = map(place_of, (dataset, *(against or ())))
+        if (failed := not_fetched([place, *others])) is not None:
+            return failed
+        report = validate(place, Options(level=level, against=tuple(others)))
     except SllmDataError as error:
         return Failed(message=str(error), data=error)
     create_markdown_artifact(
@@ -48,13 +52,13 @@ def validate_dataset(
     if not report.passed:
         refused = RejectedError(f"{said}; the artifact validation lists them")
         return Failed(message=str(refused), data=refused)
-    return Completed(message=said, data=dataset)
+    return Completed(message=said, data=place)
 
 
 def main(arguments: list[str]) -> int:
     """Runs the flow from the command line."""
     parser = Arguments("validate", "Judges a dataset.")
-    parser.add_argument("dataset", metavar="DATASET", type=Path)
+    parser.add_argument("dataset", metavar="DATASET")
     parser.add_argument("--level", type=int, choices=range(4), default=1, help="how deep to look")
     try:
         given = parser.parse_args(arguments)

@@ -10,6 +10,7 @@
     ├── TrainingError             a training can't begin, go on, or has come to no number
     ├── OutputError               the output folder can't be used: locked, full, other run
     ├── StorageError              object storage can't be reached, refuses, or lost something
+    │   └── StorageAwayError      it did not answer for as long as it was waited for
     └── RejectedError             too many rows were rejected (max_rejected_fraction), or a
                                   run would take more than its budget
 
@@ -83,6 +84,10 @@ class OutputError(SllmDataError):
 
 class StorageError(SllmDataError):
     """Object storage can't be reached, does not allow it, or holds something else."""
+
+
+class StorageAwayError(StorageError):
+    """Object storage was busy or away for as long as anybody waited; it may be back later."""
 
 
 class RejectedError(SllmDataError):

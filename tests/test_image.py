@@ -26,6 +26,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from sllm_data.storage.places import COPIES
+
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 DOCKERFILE = ROOT / "Dockerfile"
@@ -188,10 +190,39 @@ def test_a_file_or_folder_of_the_host_that_is_missing_is_not_made():
         for volume in each.get("volumes", [])
         if not isinstance(volume, str)
     ]
-    assert {each["target"] for each in bound} == {"/opt/sllm-data/run.yaml", "/data", "/out"}
+    assert {each["target"] for each in bound} == {
+        "/opt/sllm-data/run.yaml",
+        "/opt/sllm-data/train.yaml",
+        "/data",
+        "/out",
+    }
     for each in bound:
         assert (each["type"], each["bind"]) == ("bind", {"create_host_path": False}), each
         assert each.get("read_only", False) is (each["target"] != "/out"), each
+
+
+def test_files_of_flows_are_where_their_deployments_look_for_them():
+    deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    named = {each["parameters"].get("config_path") for each in deployments} - {None}
+    workdir = the_last("WORKDIR")
+    for name in ("worker-cpu", "worker-gpu"):
+        targets = {
+            each["target"] for each in SERVICES[name]["volumes"] if not isinstance(each, str)
+        }
+        assert {f"{workdir}/{file}" for file in named} <= targets, name
+
+
+def test_only_workers_get_the_file_of_secrets_and_both_share_the_copies():
+    given = {"path": "${SLLM_ENV:-./worker.env}", "required": False}
+    for name in ("worker-cpu", "worker-gpu"):
+        assert SERVICES[name]["env_file"] == [given]
+        copies = SERVICES[name]["environment"][COPIES]
+        assert f"copies:{copies}" in SERVICES[name]["volumes"]
+    assert [name for name, each in SERVICES.items() if "env_file" in each] == [
+        "worker-cpu",
+        "worker-gpu",
+    ]
+    assert "worker.env" in (ROOT / ".gitignore").read_text().splitlines()
 
 
 def test_neither_file_holds_a_secret():

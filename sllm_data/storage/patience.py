@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from sllm_data.errors import StorageError
+from sllm_data.errors import StorageAwayError, StorageError
 from sllm_data.storage.faults import Fault, fault_of
 
 T = TypeVar("T")
@@ -60,7 +60,8 @@ class Patience:
         """Returns what `call` returns, as soon as it does.
 
         Raises:
-            StorageError: It did not in time, or is not allowed.
+            StorageAwayError: It did not in time.
+            StorageError: It is not allowed.
             Exception: What `call` raises that is neither: the caller knows what it means.
         """
         began, tries = time.monotonic(), 0
@@ -80,7 +81,7 @@ class Patience:
             left = self._patience_s - (time.monotonic() - began)
             if left <= 0 and tries > 1:
                 # not `from error`: the libraries' messages may hold what nobody should read
-                raise StorageError(self._gone(fault)) from None
+                raise StorageAwayError(self._gone(fault)) from None
             self._waits.say(
                 f"{self._place}: waiting for the storage, found: {fault.why}; it is asked again "
                 f"for {self._patience_s:g} s at most"

@@ -217,6 +217,7 @@ def _fill(folder: Path) -> None:
     (folder / "flows").symlink_to(ROOT / "flows")
     (folder / "prefect.yaml").write_bytes((ROOT / "prefect.yaml").read_bytes())
     (folder / "gate").mkdir()
+    (folder / "out").mkdir()
     (folder / "LibriSpeech").mkdir()
     nights = {f"train-night-{number}": 6 for number in range(3)}
     write_librispeech(folder / "to-come", subsets=nights, num_speakers=2, seed=100)

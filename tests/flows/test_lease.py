@@ -5,9 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import psutil
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from flows.find_dead_runs import leases_below, main
 from flows.lease import (
     NAME,
+    dead_of,
     end_processes,
     held,
     read_lease,
@@ -68,7 +70,7 @@ def test_a_lease_stands_while_it_is_held_and_beats(tmp_path):
         first = read_lease(tmp_path / "d")
         _wait(lambda: read_lease(tmp_path / "d").beat > first.beat)
         assert before is None
-        assert first.is_alive()
+        assert first.seems_alive()
     assert read_lease(tmp_path / "d") is None
 
 
@@ -109,7 +111,7 @@ def test_a_retry_of_the_same_run_holds_its_own_lease(tmp_path):
 def test_a_killed_run_leaves_a_dead_lease_that_names_its_processes(dead, capsys):
     folder, beside = dead
 
-    assert not read_lease(folder).is_alive()
+    assert not read_lease(folder).seems_alive()
     assert not _is_gone(beside)
     assert main([str(folder.parent)]) == 1
     assert "a night, process" in (said := capsys.readouterr().out)
@@ -136,9 +138,36 @@ def test_of_another_machine_silence_is_what_counts(dead):
     folder, beside = dead
     elsewhere = replace(read_lease(folder), machine="another")
 
-    assert elsewhere.is_alive(stale_after_s=1e6)
-    assert not replace(elsewhere, beat=time.time() - 121).is_alive()
+    assert elsewhere.seems_alive(stale_after_s=1e6)
+    assert not replace(elsewhere, beat=time.time() - 121).seems_alive()
     assert end_processes(elsewhere) == 0
+    assert not _is_gone(beside)
+
+
+def _of_another_machine(folder, *, beat):
+    lease = replace(read_lease(folder), machine="another", beat=beat)
+    (folder / NAME).write_text(json.dumps(asdict(lease)))
+    return lease
+
+
+def test_a_run_whose_clock_is_behind_lives_while_it_beats(dead):
+    folder, _ = dead
+    behind = _of_another_machine(folder, beat=time.time() - 3600)
+    beats = threading.Thread(
+        target=_wait, args=[lambda: _of_another_machine(folder, beat=behind.beat + 10)]
+    )
+    beats.start()
+    assert dead_of([(folder, behind)], look_s=3600) == []  # ends with the beat
+    beats.join()
+
+
+def test_a_run_of_another_machine_is_dead_when_it_does_not_beat_while_somebody_looks(dead):
+    folder, beside = dead
+    silent = _of_another_machine(folder, beat=time.time() - 3600)
+
+    assert dead_of([(folder, silent)], look_s=0.1) == [(folder, silent)]
+    with held(folder, run_id="2", run_name="next", look_s=0.1) as before:
+        assert before == silent
     assert not _is_gone(beside)
 
 

@@ -1,6 +1,8 @@
 """Flows beside the build: validation, training, publishing, dead runs, on a temporary server."""
 
+import json
 import uuid
+from pathlib import Path
 
 import pytest
 import yaml
@@ -10,7 +12,7 @@ from prefect.testing.utilities import prefect_test_harness
 from flows import build_corpus, demo, find_dead_runs, publish, train, validate
 from flows.lease import NAME, held, read_lease
 from sllm_data.config import load_config
-from sllm_data.errors import RejectedError
+from sllm_data.errors import OutputError, RejectedError
 from sllm_data.steps import Progress, run_all
 from sllm_data.testbed import write_librispeech
 
@@ -105,8 +107,30 @@ def test_a_dead_run_that_the_server_does_not_know_loses_its_lease(server, datase
     elsewhere = text.replace(read_machine(text), "another machine")
     (dataset / NAME).write_text(elsewhere)
 
-    assert find_dead_runs.find_dead_runs([dataset.parent], stale_after_s=1e-6) == [run_id]
+    assert find_dead_runs.find_dead_runs([dataset.parent], 1e-6, look_s=0.1) == [run_id]
     assert read_lease(dataset) is None
+
+
+def test_dead_runs_are_not_looked_for_where_there_is_no_folder(server, dataset, tmp_path, capsys):
+    run_id = str(uuid.uuid4())
+    with held(dataset, run_id=run_id, run_name="a night"):
+        lease = json.loads((dataset / NAME).read_text())
+    lease["holder"]["started"] = 0.0  # of another process, long ago
+    (dataset / NAME).write_text(json.dumps(lease))
+
+    with pytest.raises(OutputError, match="nowhere: must be a folder of datasets or trainings"):
+        find_dead_runs.find_dead_runs([tmp_path / "nowhere", dataset.parent])
+    assert read_lease(dataset) is None  # the other folder was looked at all the same
+    with pytest.raises(OutputError, match="s3:/bucket/data: must be a folder"):
+        find_dead_runs.find_dead_runs([Path("s3://bucket/data")])
+    assert find_dead_runs.main(["s3://bucket/data"]) == 2
+    assert "s3://bucket/data: must be a folder of datasets" in capsys.readouterr().err
+
+
+def test_of_a_url_its_copy_is_looked_at(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("SLLM_COPIES", str(tmp_path))
+    with held(tmp_path / "s3/bucket/data/d", run_id="1", run_name="a night"):
+        assert [str(lease) for _, lease in find_dead_runs.leases_below("s3://bucket/data")]
 
 
 def read_machine(text: str) -> str:

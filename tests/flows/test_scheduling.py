@@ -144,7 +144,7 @@ def test_a_run_that_died_with_its_worker_is_found_by_its_lease(project):
     lease, beside = project.waiting()
     project.kill_worker("gpu")
     os.kill(lease.holder.pid, signal.SIGKILL)
-    wait_for("its end", lambda: not lease.is_alive())
+    wait_for("its end", lambda: not lease.seems_alive())
     assert project.ask(f"/flow_runs/{run_id}")["state"]["type"] == "RUNNING"
     looked = project.start("find-dead-runs/find-dead-runs")
 

@@ -1,0 +1,145 @@
+"""Flows on datasets that lie in object storage: a real S3 server, moto's, over HTTP."""
+
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import boto3
+import httpx
+import pytest
+import yaml
+from prefect.artifacts import Artifact
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL
+from prefect.testing.utilities import prefect_test_harness
+
+from flows import publish, train, validate
+from flows.build_corpus import build_corpus
+from flows.lease import NAME
+from sllm_data.errors import ConfigError
+from sllm_data.testbed import write_librispeech
+from sllm_data.testbed.assets import shipped
+
+pytestmark = [
+    pytest.mark.prefect,
+    # Prefect's own server code warns on this Python; none of it is ours
+    pytest.mark.filterwarnings("ignore"),
+]
+
+
+@pytest.fixture(scope="module")
+def server():
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("by-url") / "LibriSpeech"
+    write_librispeech(folder, subsets={"train-clean-a": 4}, num_speakers=2, seed=4)
+    return folder
+
+
+@pytest.fixture
+def run_yaml(s3, corpus, tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("SLLM_COPIES", str(tmp_path / "copies"))
+    path = tmp_path / "run.yaml"
+    run = {
+        "seed": 1,
+        "output": f"{s3.url}/dataset",
+        "corpora": [{"kind": "librispeech", "path": str(corpus)}],
+        "backbone": {"engine": "scripted"},
+        "filters": {"wrong_language": False, "copied": False},
+        "runner": {"kind": "serial"},
+        "storage": {"patience_s": 0.1},
+    }
+    path.write_text(yaml.safe_dump(run))
+    return path
+
+
+def _wait(look):
+    until = time.monotonic() + 300
+    while not (found := look()):
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    return found
+
+
+@contextmanager
+def _away_until_a_retry(proxy):
+    """Answers nothing until a task run waits for its next try."""
+
+    def is_waited_for() -> bool:
+        with get_client(sync_client=True) as client:
+            return any(run.state_name == "AwaitingRetry" for run in client.read_task_runs())
+
+    def heal() -> None:
+        _wait(is_waited_for)
+        proxy.is_away = False
+
+    proxy.is_away = True
+    thread = threading.Thread(target=heal)
+    thread.start()
+    yield
+    thread.join()
+
+
+def _told(event: str) -> list[dict]:
+    body = {"filter": {"event": {"prefix": [event]}}, "limit": 50}
+    answer = httpx.post(f"{PREFECT_API_URL.value()}/events/filter", json=body, timeout=60)
+    return [each["resource"] for each in answer.raise_for_status().json()["events"]]
+
+
+def test_what_one_worker_builds_by_url_another_one_validates_and_publishes(
+    server, s3, moto, run_yaml, tmp_path, monkeypatch
+):
+    url = f"{s3.url}/dataset"
+    bucket = boto3.resource("s3", endpoint_url=f"http://127.0.0.1:{moto}").Bucket(s3.bucket)
+    with _away_until_a_retry(s3.proxy):
+        copy = build_corpus(run_yaml, report=True)
+    names = {item.key for item in bucket.objects.all()}
+    assert copy == tmp_path / "copies/s3" / s3.bucket / "data/dataset"
+    assert "data/dataset/reports/report.html" in names
+    assert f"{url}/reports/report.html" in Artifact.get(key="report").data
+    (resource,) = _wait(lambda: _told("sllm-data.dataset.finished"))
+    assert resource["prefect.resource.name"] == url
+
+    monkeypatch.setenv("SLLM_COPIES", str(tmp_path / "another-worker"))
+    again = tmp_path / "another-worker/s3" / s3.bucket / "data/dataset"
+    assert validate.validate_dataset(url, 1) == again
+    assert publish.main([url, str(tmp_path / "public")]) == 0
+    assert (tmp_path / "public/README.md").is_file()
+    assert not (again / NAME).exists()
+
+
+def test_a_url_that_names_nothing_is_one_sentence(server, s3, run_yaml, tmp_path, capsys):
+    url = f"{s3.url}/none"
+    path = tmp_path / "train.yaml"
+    training = {
+        "output": str(tmp_path / "model"),
+        "seed": 1,
+        "data": {"datasets": [{"path": url}]},
+        "model": {
+            "encoder": {"model": str(shipped("encoder"))},
+            "llm": {"model": str(shipped("backbone"))},
+        },
+        "stages": [{"steps": 1, "learning_rates": {"connector": 0.002}}],
+    }
+    path.write_text(yaml.safe_dump(training))
+
+    for main, arguments in (
+        (validate.main, [url]),
+        (publish.main, [url, str(tmp_path / "public")]),
+        (train.main, [str(path)]),
+    ):
+        assert main(arguments) == 2
+        assert f"{url}: must hold something" in capsys.readouterr().err
+    assert not (tmp_path / "model" / NAME).exists()
+
+
+def test_a_url_that_is_none_is_one_sentence(server):
+    with pytest.raises(ConfigError, match="a URL must be protocol://bucket/folder"):
+        validate.validate_dataset("s3://bucket/../data")
+    assert validate.main(["s3://key@bucket/data"]) == 2
+    assert publish.main(["s3://key@bucket/data", "out"]) == 2
