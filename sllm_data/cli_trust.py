@@ -45,7 +45,15 @@ def validate(  # noqa: PLR0913 - options of a command
         float, typer.Option(help="share of the rows to look at one by one: 0.01")
     ] = 1.0,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="processes; all cores where absent")
+        int | None,
+        typer.Option(min=1, help="processes, or Ray tasks at once; all cores where absent"),
+    ] = None,
+    runner: Annotated[
+        Literal["processes", "ray"], typer.Option(help="of this machine, or of a Ray cluster")
+    ] = "processes",
+    address: Annotated[
+        str | None,
+        typer.Option(help="of the cluster: host:port, ray://host:port, auto; else RAY_ADDRESS"),
     ] = None,
     contract: Annotated[
         Path | None, typer.Option(help="instead of contract.yaml in the dataset")
@@ -74,6 +82,8 @@ def validate(  # noqa: PLR0913 - options of a command
             schema=schema,
             sample=sample,
             jobs=jobs,
+            runner=runner,
+            address=address,
             keep=max_findings,
             against=tuple(against or ()),
             progress=_progress(),

@@ -1,7 +1,7 @@
 """The figures of a run: asked for at a port by Prometheus, written to a file, or sent by OTLP.
 
 sllm_rows_total{step}                   rows of committed parts, answers in generate
-sllm_rejected_total{step,reason}        rows that were dropped; by reason at a step's end
+sllm_rejected_total{step,reason}        rows that were dropped, of committed parts
 sllm_parts_left{step}                   parts to do
 sllm_tokens_total{kind}                 prompt, cached (of prompt), response
 sllm_requests_in_flight                 submitted and not answered
@@ -77,6 +77,8 @@ class Metrics:
             case "committed":
                 self._rows.labels(facts["step"]).inc(facts["rows"])
                 self._left.labels(facts["step"]).set(facts["left"])
+                for reason, rows in facts["reasons"].items():
+                    self._rejected.labels(facts["step"], reason).inc(rows)
             case "answers":
                 for kind in ("prompt", "cached", "response"):
                     self._tokens.labels(kind).inc(facts[f"{kind}_tokens"])
@@ -87,8 +89,6 @@ class Metrics:
                 self._starts.labels(facts["what"]).inc()
             case "ends":
                 self._in_flight.set(0)
-                for reason, rows in facts["reasons"].items():
-                    self._rejected.labels(facts["step"], reason).inc(rows)
 
 
 def _memory() -> float:

@@ -141,7 +141,7 @@ def tell_committed(dataset: Dataset, step: Step, records: Records, *, left: int)
     rejected, rows = _rows(step, records)
     files = [record.file for record in records]
     facts = {"step": step.name, "files": files, "rows": rows, "rejected": rejected, "left": left}
-    dataset.tell("committed", facts)
+    dataset.tell("committed", facts | {"reasons": _reasons(dataset, records)})
 
 
 def _tell_end(dataset: Dataset, step: Step, made: Iterable[PartRecord], start: float) -> None:
@@ -149,10 +149,15 @@ def _tell_end(dataset: Dataset, step: Step, made: Iterable[PartRecord], start: f
     made = tuple(made)
     rejected, rows = _rows(step, made)
     parts = sum(part.file.startswith(f"{step.folders[-1]}/") for part in made)
-    reasons = count_parts(dataset.root, made).get("rejections", {})
-    facts = {"step": step.name, "rows": rows, "rejected": rejected, "reasons": reasons}
+    facts = {"step": step.name, "rows": rows, "rejected": rejected}
+    facts |= {"reasons": _reasons(dataset, made)}
     facts |= {"parts_made": parts, "seconds": time.monotonic() - start}
     dataset.tell("ends", facts)
+
+
+def _reasons(dataset: Dataset, records: Iterable[PartRecord]) -> dict[str, int]:
+    dropped = [record for record in records if record.file.startswith("rejections/")]
+    return count_parts(dataset.root, dropped).get("rejections", {})
 
 
 def _input(dataset: Dataset, name: str) -> Manifest:

@@ -1,7 +1,7 @@
 """What a run tells while it works: events, and who listens to them.
 
     begins     step, parts, left
-    committed  step, files, rows, rejected, left
+    committed  step, files, rows, rejected, left, reasons
     answers    rows, prompt_tokens, response_tokens, cached_tokens, in_flight, busy_seconds
     engine     what (restarted, recycled), count
     ends       step, rows, rejected, reasons, parts_made, seconds: of this run

@@ -12,14 +12,15 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
 from sllm_data.config import RunConfig
 from sllm_data.documents import identity_hash
-from sllm_data.errors import OutputError, ShardError
+from sllm_data.errors import ConfigError, OutputError, ShardError
 from sllm_data.files import TEMPORARY_SUFFIX
+from sllm_data.runners import RunnerConfig
 from sllm_data.shards import TABLES, Manifest, read_manifest
 from sllm_data.steps import Progress
 from sllm_data.steps.dataset import read_run_document
@@ -82,7 +83,11 @@ class Options:
     """None: `schema.json` in the dataset, else the shipped tables."""
     sample: float = 1.0
     jobs: int | None = None
-    """None: one for each core."""
+    """Processes, or Ray tasks at once; None: one for each core, or as the cluster has room."""
+    runner: Literal["processes", "ray"] = "processes"
+    """Where parts are judged: on this machine, or on those of a Ray cluster."""
+    address: str | None = None
+    """Of the Ray cluster, as `runner.address` in run.yaml."""
     keep: int = 20
     against: tuple[Path, ...] = ()
     """Datasets whose test rows the training rows must have nothing of; level 3 only."""
@@ -107,9 +112,11 @@ def open_subject(
     """Lists a folder and reads its documents; what is wrong with them goes to the tally.
 
     Raises:
+        ConfigError: The address can't be that of a Ray cluster.
         OutputError: There is no dataset.
         ShardError: A published schema that was asked for can't be used.
     """
+    runner = _runner(options)
     listed = sorted(listed_files(root))
     foreign = not (root / "run.yaml").exists() and not any((root / "manifest").glob("*.json"))
     parts = parts_among(listed, tally)
@@ -132,7 +139,8 @@ def open_subject(
         contract=contract,
         foreign=foreign,
         sample=options.sample,
-        jobs=options.jobs or len(os.sched_getaffinity(0)),
+        runner=runner,
+        threads=options.jobs or len(os.sched_getaffinity(0)),
         keep=options.keep,
         against=options.against,
         scratch=scratch,
@@ -141,6 +149,22 @@ def open_subject(
     if not foreign:
         _note_leftovers(root, listed, tally)
     return subject
+
+
+def _runner(options: Options) -> RunnerConfig:
+    if options.address is not None and options.runner != "ray":
+        raise ConfigError(
+            f"address names a Ray cluster, got {options.address} for the runner "
+            f"{options.runner}; add --runner ray"
+        )
+    try:
+        return RunnerConfig(
+            kind=options.runner, workers=options.jobs or "auto", address=options.address
+        )
+    except ValidationError as error:
+        raise ConfigError(
+            f"address must be host:port, ray://host:port or auto, got {options.address!r}"
+        ) from error
 
 
 def listed_files(root: Path) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sllm_data.errors import ConfigError
+from sllm_data.runners import cluster_kept
 from sllm_data.validation.contract import Contract
 from sllm_data.validation.findings import Tally
 from sllm_data.validation.levels import DEEPER, RULES
@@ -23,8 +24,9 @@ def validate(root: Path, options: Options) -> Report:
         options: How deep to look, and by what to judge.
 
     Raises:
-        ConfigError: The contract is malformed, or a number is out of range.
-        OutputError: There is no dataset, or a worker process died.
+        ConfigError: The contract is malformed, a number is out of range, or the Ray cluster
+            can't be joined.
+        OutputError: There is no dataset, also on a machine of the cluster, or a worker died.
         ShardError: A published schema that was asked for can't be used.
     """
     if not 0 < options.sample <= 1:
@@ -38,7 +40,8 @@ def validate(root: Path, options: Options) -> Report:
     path, contract = contract_of(root, options)
     contract.check_rules(RULES.keys(), where=str(path))
     tally = Tally(options.keep)
-    with tempfile.TemporaryDirectory(prefix="sllm-validate-") as scratch:
+    # one cluster for all that is mapped
+    with cluster_kept(), tempfile.TemporaryDirectory(prefix="sllm-validate-") as scratch:
         subject = open_subject(root, options, contract, Path(scratch), tally)
         subject = check_footers(subject, tally)
         for check in DEEPER[: options.level]:

@@ -5,12 +5,13 @@ The seam of all levels. A level is a module with `RULES` and
     def check(subject: Subject, tally: Tally) -> None
 
 which adds what it finds to the tally. Work over many parts goes through `over_parts`, which
-runs a module-level function of one small picklable job in `jobs` processes; work over the
+runs a module-level function of one small picklable job where `runner` says; work over the
 whole dataset goes through `database`, a DuckDB that spills to disk within a fixed memory.
 Level 0 removes from `parts` what can't be read, so that later levels trust schemas.
 """
 
 import hashlib
+import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from typing import Any, TypeVar
 import duckdb
 
 from sllm_data.config import RunConfig
-from sllm_data.runners import RunnerConfig, map_parts
+from sllm_data.errors import OutputError
+from sllm_data.runners import RunnerConfig, map_parts, num_workers
 from sllm_data.shards import Manifest
 from sllm_data.shards.database import interruptible, opened, parquet
 from sllm_data.steps import Progress
@@ -76,14 +78,16 @@ class Subject:
     """Whether another program wrote the parts: no run.yaml and no manifest."""
     sample: float
     """Share of the rows to look at where a level looks at single rows, in (0, 1]."""
-    jobs: int
-    """Processes."""
+    runner: RunnerConfig
+    """Where parts are judged."""
+    threads: int
+    """Of this machine, for work over the whole dataset."""
     keep: int
     """Findings to keep of each rule."""
     against: tuple[Path, ...]
     """Datasets whose test rows the training rows must have nothing of."""
     scratch: Path
-    """Empty folder for intermediate files; removed in the end."""
+    """Empty folder for intermediate files, which parts are judged into; removed in the end."""
     progress: Progress
 
     def parts_of(self, folder: str) -> tuple[Part, ...]:
@@ -108,7 +112,7 @@ def over_parts(
     *,
     workers: int | None = None,
 ) -> None:
-    """Runs a check on each job, in `subject.jobs` processes, and adds up what they find.
+    """Runs a check on each job, where the subject's runner says, and adds up what they find.
 
     Args:
         subject: The dataset.
@@ -116,10 +120,12 @@ def over_parts(
         name: What the progress bar says.
         check: A module-level function.
         jobs: Small and picklable.
-        workers: How many processes the work is worth; where absent, by the number of jobs.
+        workers: How many processes the work is worth, which take a while to start; where absent,
+            by the number of jobs.
 
     Raises:
-        OutputError: A worker process died.
+        OutputError: A worker process died, or the dataset is not there where it works.
+        ConfigError: The Ray cluster can't be joined.
     """
     for found in mapped(subject, name, check, jobs, workers=workers):
         tally.merge(found)
@@ -140,14 +146,41 @@ def mapped(
         name: What the progress bar says.
         work: A module-level function.
         jobs: Small and picklable.
-        workers: How many processes the work is worth; where absent, by the number of jobs.
+        workers: How many processes the work is worth, which take a while to start; where absent,
+            by the number of jobs.
 
     Raises:
-        OutputError: A worker process died.
+        OutputError: A worker process died, or the dataset is not there where it works.
+        ConfigError: The Ray cluster can't be joined.
     """
-    worth = len(jobs) // _JOBS_PER_WORKER if workers is None else workers
-    runner = RunnerConfig(kind="processes", workers=max(1, min(subject.jobs, worth)))
-    yield from subject.progress.parts(name, map_parts(work, jobs, runner), total=len(jobs))
+    runner = subject.runner
+    if runner.kind == "processes":  # a cluster's are there already
+        worth = len(jobs) // _JOBS_PER_WORKER if workers is None else workers
+        runner = RunnerConfig(workers=max(1, min(num_workers(runner), worth)))
+    folders = (subject.root, subject.scratch, *subject.against)
+    sited = [_Sited(folders=folders, work=work, job=job) for job in jobs]
+    yield from subject.progress.parts(name, map_parts(_judge, sited, runner), total=len(jobs))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Sited:
+    """A job, and the folders that must be where it is done."""
+
+    folders: tuple[Path, ...]
+    work: Callable[[Any], Any]  # Any: a job and its result
+    job: Any  # Any: as above
+
+
+def _judge(sited: _Sited) -> Any:  # Any: as above
+    """Does a job; a machine that lacks the dataset must not judge it."""
+    for folder in sited.folders:
+        if not folder.is_dir():
+            raise OutputError(
+                f"{folder}: must be the same folder on each machine that validates, there is "
+                f"none on {platform.node()}; put it on storage that all share (intermediate "
+                "files lie where TMPDIR says)"
+            )
+    return sited.work(sited.job)
 
 
 def workers_for(rows: int) -> int:
@@ -158,7 +191,7 @@ def workers_for(rows: int) -> int:
 @contextmanager
 def database(subject: Subject) -> Iterator[duckdb.DuckDBPyConnection]:
     """Opens a DuckDB whose memory is bounded and which spills to the scratch folder."""
-    with opened(subject.scratch / "spill", threads=subject.jobs) as connection, interruptible():
+    with opened(subject.scratch / "spill", threads=subject.threads) as connection, interruptible():
         yield connection
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -18,10 +20,15 @@ import yaml
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
+from prometheus_client import generate_latest
 from steps_datasets import build, digests, rows
 
 from sllm_data.errors import OutputError, RejectedError
 from sllm_data.shards import read_manifest
+from sllm_data.steps import Progress
+from sllm_data.steps.assemble import assemble
+from sllm_data.steps.dataset import open_dataset
+from sllm_data.steps.metrics import Metrics
 from sllm_data.steps.watching import Lines, watched
 from sllm_data.watch import WatchConfig
 
@@ -208,6 +215,34 @@ def test_figures_are_written_to_a_file(tmp_path, configured):
         assert found[f'sllm_rejected_total{{reason="{reason}",step="ingest"}}'] == count
 
 
+def test_what_filters_drop_is_counted_by_reason_before_assemble_ends(tmp_path, configured):
+    config = configured(
+        tmp_path / "dataset",
+        part_size=6,
+        backbone={"engine": "scripted", "function": "echo"},
+        filters={"wrong_language": False},
+        max_rejected_fraction=1.0,
+    )
+    build(config)
+    for made in ("samples", "rejections/assemble"):
+        shutil.rmtree(config.output / made)
+    (config.output / "manifest/assemble.json").unlink()
+    metrics, seen = Metrics({}), []
+
+    def listen(event: str, facts: Any) -> None:
+        metrics(event, facts)
+        seen.append((event, figures(generate_latest(metrics.registry).decode())))
+
+    assemble(replace(open_dataset(config), tell=listen), Progress(None))
+
+    dropped = read_manifest(config.output / "manifest/assemble.json").counts["rejections"]
+    name = 'sllm_rejected_total{reason="copied_transcript",step="assemble"}'
+    told = [(event, found.get(name, 0)) for event, found in seen]
+    count = dropped["copied_transcript"]
+    assert told[-2:] == [("committed", count), ("ends", count)]
+    assert 0 < told[1][1] < count  # part by part
+
+
 def test_a_collector_of_opentelemetry_has_the_figures_of_prometheus(
     tmp_path, collector, monkeypatch
 ):
@@ -218,7 +253,8 @@ def test_a_collector_of_opentelemetry_has_the_figures_of_prometheus(
     about = {"output": "out/d", "recipe": "self_powered", "model": "m"}
     with watched(config, about=about, stream=io.StringIO()) as tell:
         tell("begins", {"step": "ingest", "parts": 3, "left": 3})
-        tell("committed", {"step": "ingest", "files": [], "rows": 7, "rejected": 2, "left": 2})
+        tell("committed", {"step": "ingest", "files": [], "rows": 7, "rejected": 2, "left": 2,
+                           "reasons": {"too_long": 2}})  # fmt: skip
         tell("engine", {"what": "restarted", "count": 1})
         tell("ends", {"step": "ingest", "reasons": {"too_long": 2}, "rejected": 2, "rows": 7,
                       "parts_made": 1, "seconds": 1.0})  # fmt: skip
@@ -227,6 +263,7 @@ def test_a_collector_of_opentelemetry_has_the_figures_of_prometheus(
     written = figures(path.read_text())
     assert {name for name in written if not name.endswith("_created")} >= told.keys()
     assert told['sllm_rows_total{step="ingest"}'] == 7
+    assert told['sllm_rejected_total{reason="too_long",step="ingest"}'] == 2  # once
     assert told["sllm_run_active"] == 0
     changing = {"sllm_memory_bytes"}
     for name in told.keys() - changing:

@@ -50,6 +50,15 @@ def test_a_dataset_that_falls_short_is_status_1_in_every_format(dataset):
         (["DATASET", "--sample", "0"], "sample must be above 0 and at most 1, got 0"),
         (["DATASET", "--contract", "none.yaml"], "none.yaml: can't be read"),
         (["DATASET", "--schema", "none.json"], "none.json: can't be read"),
+        (["DATASET", "--address", "auto"], "got auto for the runner processes; add --runner ray"),
+        (
+            ["DATASET", "--runner", "ray", "--address", "here"],
+            "address must be host:port, ray://host:port or auto, got 'here'",
+        ),
+        (
+            ["DATASET", "--runner", "ray", "--address", "127.0.0.1:9"],
+            "127.0.0.1:9 must be that of a Ray cluster, nothing answers there",
+        ),
     ],
 )
 def test_what_can_not_run_is_status_2_and_one_sentence(plain, arguments, sentence):
