@@ -113,7 +113,7 @@ def test_a_cut_line_of_the_state_says_nothing_of_its_file(store, tmp_path):
 
 def test_a_lease_that_another_has_taken_lets_nothing_be_sent(store, tmp_path):
     write(tmp_path, "part")
-    with leased(store, beat_s=0.05, say=print) as lease:
+    with leased(store, beat_s=0.05) as lease:
         lease.check()
         store.write(NAME, b'{"holder": "another", "host": "there", "pid": 1}')
         with pytest.raises(StorageError, match=r"is writing here \(process 1 of there"):
@@ -123,12 +123,12 @@ def test_a_lease_that_another_has_taken_lets_nothing_be_sent(store, tmp_path):
     assert set(store.entries()) == {NAME}
 
 
-def test_a_lease_of_a_process_that_is_gone_is_taken_over_and_said(store):
+def test_a_lease_of_a_process_that_is_gone_is_taken_over_and_said(store, caplog):
     store.write(NAME, b'{"holder": "another", "host": "there", "pid": 1}')
-    said: list[str] = []
-    with leased(store, beat_s=0.05, say=said.append):
+    with leased(store, beat_s=0.05):
         assert json.loads(store.read(NAME, max_bytes=10_000))["holder"] != "another"
-    assert "the run that wrote here (process 1 of there) is gone" in said[0]
+    (said,) = (r.getMessage() for r in caplog.records if r.name == "sllm_data.storage.lease")
+    assert "the run that wrote here (process 1 of there) is gone" in said
     assert store.read(NAME, max_bytes=10_000) is None
 
 
