@@ -28,11 +28,6 @@ class Progress:
     def __init__(self, console: Console | None) -> None:
         self._console = console
 
-    def say(self, sentence: str) -> None:
-        """Shows a sentence that a person should know, between the bars."""
-        if self._console is not None:
-            self._console.print(sentence, markup=False)
-
     @contextmanager
     def bar(self, name: str, total: int) -> Iterator["Bar"]:
         """Shows a bar while the block runs."""

@@ -4,6 +4,7 @@ A step sees folders of this disk only (`storage.places`). A run holds the lock o
 here, and the lease of the folder in the storage, for as long as it writes.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:  # a storage's library takes most of a second
     from sllm_data.storage.mirror import Mirror
     from sllm_data.storage.store import Store
 
+_LOG = logging.getLogger(__name__)
 _DEFAULT = StorageConfig()
 _FETCH = ".fetch"  # whose lock is held while a copy is fetched
 
@@ -49,7 +51,7 @@ def held_output(config: RunConfig, progress: Progress) -> "Iterator[Mirror | Non
         from sllm_data.storage.store import Store  # noqa: PLC0415
 
         store = Store.open(url, patience_s=config.storage.patience_s)
-        lease = stack.enter_context(leased(store, say=progress.say))
+        lease = stack.enter_context(leased(store))
         mirror = stack.enter_context(Mirror(config.output, store, lease=lease))
         with _bars(progress, "settle") as begin:
             mirror.settle(begin)
@@ -61,7 +63,7 @@ def held_output(config: RunConfig, progress: Progress) -> "Iterator[Mirror | Non
             try:
                 mirror.send_changed()
             except (OutputError, StorageError) as error:  # the one on its way out counts
-                progress.say(f"not all was sent, the next run sends it: {error}")
+                _LOG.warning("not all was sent, the next run sends it: %s", error)
             raise
         mirror.send_changed()
 

@@ -6,12 +6,13 @@ that changes has a holder, one that does not is taken over. Clocks are not compa
 """
 
 import json
+import logging
 import os
 import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -20,6 +21,8 @@ import psutil
 from sllm_data.errors import OutputError, StorageError
 from sllm_data.machine import this_machine
 from sllm_data.storage.store import Store
+
+_LOG = logging.getLogger(__name__)
 
 NAME = ".lease.json"
 _BEAT_S = 20.0
@@ -67,7 +70,7 @@ class Lease:
         else:
             self._seen = _now()
 
-    def take(self, *, beat_s: float, say: Callable[[str], None]) -> None:
+    def take(self, *, beat_s: float) -> None:
         """Takes the lease, also over from a holder that is dead.
 
         Raises:
@@ -80,7 +83,9 @@ class Lease:
         found = self._found()
         if found is not None and not _is_dead_here(found):
             self._wait_for(found, beat_s)
-            say(f"{self._store.url}: the run that wrote here ({_who(found)}) is gone; going on")
+            _LOG.warning(
+                "%s: the run that wrote here (%s) is gone; going on", self._store.url, _who(found)
+            )
         self._store.write(NAME, self._text())
         threading.Event().wait(min(1.0, beat_s))  # of two that took it the later one has it
         if (now := self._found()) is None or now.get("holder") != self._record["holder"]:
@@ -128,22 +133,21 @@ class Lease:
 
 
 @contextmanager
-def leased(
-    store: Store, *, beat_s: float = _BEAT_S, say: Callable[[str], None]
-) -> Iterator[Lease]:
+def leased(store: Store, *, beat_s: float = _BEAT_S) -> Iterator[Lease]:
     """Holds the lease of a folder for the length of a block.
+
+    Warns where it is taken over from a run of another machine that is gone.
 
     Args:
         store: The folder.
         beat_s: Seconds between two signs of life.
-        say: Told when the lease was taken over from a run that is gone.
 
     Raises:
         OutputError: Another run holds it.
         StorageError: The storage can't be reached.
     """
     lease = Lease(store)
-    lease.take(beat_s=beat_s, say=say)
+    lease.take(beat_s=beat_s)
     ended = threading.Event()
 
     def live() -> None:

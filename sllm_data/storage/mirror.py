@@ -7,7 +7,8 @@
 
 Each file is whole or absent on both sides: an upload is visible when it is complete, a
 download gets its name when it is complete. Listings may be late, so a dataset's manifests, which
-go last, say what belongs to it.
+go last, say what belongs to it: what a listing leaves out is asked for by name where a manifest
+that was fetched names it, before it is sent, and before it is taken for removed.
 
 What is the same on both sides stands in `.mirror.jsonl` beside the files: a line for each
 transfer, with the mark that the storage gives the content (ETag) and with size and time here. So
@@ -17,7 +18,8 @@ leases, temporary and intermediate files.
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,6 +33,7 @@ from sllm_data.storage.store import Entry, Store
 
 _STATE = ".mirror.jsonl"
 _THREADS = 8
+_PART = re.compile(r"(?:[a-z][\w.]*/){1,2}part-\d+\.parquet")
 _REMOVED = ("candidates/", "rejections/")
 """What a run may remove: the parts of a listing that was not finished."""
 
@@ -99,7 +102,7 @@ class Mirror:
         for name in self._state.names() - set(there):
             if self._is_gone(name):
                 self._forget(name)
-        return len(wanted)
+        return len(wanted) + self._fetch_named(wanted, there)
 
     def settle(self, begin: Begin = _unseen) -> int:
         """Makes both sides the same before a run goes on; returns how many files moved.
@@ -109,6 +112,7 @@ class Mirror:
             StorageError: The storage can't be reached.
         """
         there, here = self._there(), set(self._here())
+        there |= self._asked([n for n in here if n not in there and self._has_changed(n)])
         fetch = [n for n, entry in there.items() if n not in here or self._is_old(n, entry)]
         send = []
         fetched = set(fetch)
@@ -129,8 +133,9 @@ class Mirror:
                 send.remove(name)
         moved = begin(len(fetch) + len(send))
         self._move(self._fetch, _in_order(fetch), moved)
+        named = self._fetch_named(fetch, there)
         self._move(self._send, _in_order(send), moved)
-        return len(fetch) + len(send)
+        return len(fetch) + named + len(send)
 
     def send_soon(self, names: Iterable[str]) -> None:
         """Sends files that were committed, in the background.
@@ -172,6 +177,22 @@ class Mirror:
 
     def _there(self) -> dict[str, Entry]:
         return {name: e for name, e in self._store.entries().items() if self._is_ours(name)}
+
+    def _asked(self, names: Sequence[str]) -> dict[str, Entry]:
+        """Those of some names that are in the storage, whatever it lists."""
+        entries = self._threads.map(self._store.entry, names)
+        return {n: entry for n, entry in zip(names, entries, strict=True) if entry is not None}
+
+    def _fetch_named(self, fetched: Iterable[str], there: Mapping[str, Entry]) -> int:
+        """Fetches parts that were not listed, and that a manifest names which was fetched."""
+        named: set[str] = set()
+        for name in fetched:
+            if name.startswith("manifest/"):
+                named |= _parts_in(self._root / name)
+        missing = [name for name in named - there.keys() if not (self._root / name).exists()]
+        late = self._asked(missing)  # what is not there either, its reader misses
+        self._move(self._fetch, _in_order(late), _unseen(len(late)))
+        return len(late)
 
     def _is_ours(self, name: str) -> bool:
         parts = name.split("/")
@@ -271,6 +292,15 @@ def _in_order(names: Iterable[str]) -> Iterator[list[str]]:
         else:
             groups[1 if "/" in name else 3].append(name)
     yield from groups
+
+
+def _parts_in(manifest: Path) -> set[str]:
+    """The parts that a file names, if it is a manifest."""
+    try:
+        files = [part["file"] for part in json.loads(manifest.read_bytes())["parts"]]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return set()  # whoever reads it has a sentence for that
+    return {file for file in files if isinstance(file, str) and _PART.fullmatch(file)}
 
 
 class _State:

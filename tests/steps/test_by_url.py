@@ -25,6 +25,8 @@ from sllm_data.files import sha256_of_file
 from sllm_data.shards import read_manifest
 from sllm_data.steps import Progress, run_all
 from sllm_data.steps.forecast import forecast
+from sllm_data.steps.stored import held_output
+from sllm_data.steps.watching import watched
 from sllm_data.storage.lease import NAME as LEASE
 from sllm_data.storage.lease import leased
 from sllm_data.storage.places import local_copy
@@ -168,6 +170,26 @@ def test_a_storage_that_goes_away_ends_a_run_that_goes_on_later(
     )
 
 
+def test_a_run_that_fails_while_its_storage_is_away_says_that_not_all_was_sent(s3, by_url, capsys):
+    config = config_of(by_url(storage={"patience_s": 0.5}, watch={"log": "json"}))
+
+    def fail() -> None:
+        with watched(config.watch, about={}), held_output(config, Progress(None)):
+            (config.output / "run.yaml").write_text("made")
+            s3.proxy.is_away = True
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    s3.proxy.is_away = False
+
+    told = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert {line["event"] for line in told} == {"warns"}
+    said = [line["warning"] for line in told if line["warning"].startswith("not all was sent")]
+    assert len(said) == 1
+    assert "the next run sends it: s3://" in said[0]
+
+
 class Sentinel:
     """Takes the storage away as soon as an object of a name was sent."""
 
@@ -197,7 +219,7 @@ def test_a_folder_is_written_by_one_run_at_a_time(bucket, by_url):
     config = config_of(by_url())
     store = Store.open(f"s3://{bucket.name}/out/dataset")
     with (
-        leased(store, beat_s=0.1, say=print),
+        leased(store, beat_s=0.1),
         pytest.raises(OutputError, match=r"another run is writing here \(process \d+ of "),
     ):
         build(config)

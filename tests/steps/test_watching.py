@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import pty
 import re
 import shutil
 import socket
@@ -286,6 +288,26 @@ def test_a_collector_that_takes_nothing_is_told_once_and_asked_again(collector):
     assert told["event"] == "warns"
     assert "code: 401" in told["warning"]
     assert f"{collector.url} must take the figures" in told["warning"]
+
+
+WARNS = """
+import logging
+from sllm_data.steps.watching import watched
+from sllm_data.watch import WatchConfig
+
+with watched(WatchConfig(log="{log}"), about={{}}):
+    logging.getLogger("sllm_data.storage.lease").warning("it is gone")
+"""
+
+
+@pytest.mark.parametrize("log", ["auto", "text", "json"])
+def test_a_person_at_a_terminal_reads_a_warning_once(log):
+    ours, theirs = pty.openpty()
+    subprocess.run([sys.executable, "-c", WARNS.format(log=log)], stderr=theirs, check=True)
+    os.close(theirs)
+    told = os.read(ours, 10_000).decode()
+    os.close(ours)
+    assert (told.count("it is gone"), told.count("\n")) == (1, 1)
 
 
 def test_a_collector_that_is_away_does_not_stop_a_run(tmp_path, configured, capsys):

@@ -6,6 +6,8 @@ deny         403 AccessDenied
 cut          the head of the answer and half of its body, then the end of the connection
 lose         nothing: the request was carried out, its answer is lost
 hang         nothing, until the client gives up
+
+A listing is late where `unlisted` says so: it leaves out the names that hold that pattern.
 """
 
 import http.client
@@ -36,6 +38,7 @@ class FaultyProxy:
         self.seen: list[str] = []
         """The requests, as `GET /bucket/name`."""
         self.is_away = False
+        self.unlisted: str | None = None
         self.lock = threading.Lock()
         self.ended = threading.Event()
         proxy = self
@@ -68,6 +71,17 @@ class FaultyProxy:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+def _without(listing: bytes, pattern: str) -> bytes:
+    """A page of a listing without some names."""
+    items = re.compile(rb"<Contents>.*?</Contents>", re.DOTALL)
+
+    def kept(item: re.Match[bytes]) -> bytes:
+        key = re.search(rb"<Key>(.*?)</Key>", item[0])
+        return b"" if key and re.search(pattern, key[1].decode()) else item[0]
+
+    return items.sub(kept, listing)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -105,14 +119,16 @@ class _Handler(BaseHTTPRequestHandler):
         content = answer.read()
         if fault == "lose":
             return
+        if self.owner.unlisted is not None and "list-type=2" in self.path:
+            content = _without(content, self.owner.unlisted)
         self.send_response(answer.status)
-        has_length = False
+        length = str(len(content))
         for name, value in answer.getheaders():
-            if name.lower() not in ("connection", "transfer-encoding"):
-                has_length |= name.lower() == "content-length"
+            if name.lower() == "content-length" and self.command == "HEAD":
+                length = value
+            elif name.lower() not in ("connection", "transfer-encoding", "content-length"):
                 self.send_header(name, value)
-        if not has_length:
-            self.send_header("Content-Length", str(len(content)))
+        self.send_header("Content-Length", length)
         self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(content[: len(content) // 2] if fault == "cut" else content)

@@ -52,6 +52,42 @@ def test_both_sides_become_the_same(store, tmp_path):
     }
 
 
+NAMED = ("audio/part-00000.parquet", "rejections/plan.main/part-00000.parquet")
+
+
+@pytest.fixture
+def listed_late(s3, store, tmp_path):
+    """A dataset in the storage whose listing does not show its parts yet."""
+    for name in NAMED:
+        write(tmp_path / "there", name, f"there {name}")
+    parts = [{"file": name} for name in (*NAMED, "audio/part-00001.parquet", "/etc/passwd")]
+    write(tmp_path / "there", "manifest/plan.main.json", json.dumps({"parts": parts}))
+    write(tmp_path / "there", "manifest/broken.json", '{"parts": 7}')
+    with Mirror(tmp_path / "there", store) as mirror:
+        mirror.settle()
+    s3.proxy.unlisted = "part-"
+    assert set(store.entries()) == {"manifest/plan.main.json", "manifest/broken.json"}
+
+
+@pytest.mark.usefixtures("listed_late")
+@pytest.mark.parametrize("one", [Mirror.pull, Mirror.settle])
+def test_parts_that_are_listed_late_are_fetched_where_a_manifest_names_them(one, store, tmp_path):
+    (tmp_path / "here").mkdir()
+    with Mirror(tmp_path / "here", store) as mirror:
+        assert one(mirror) == 4
+        assert one(mirror) == 0
+    for name in NAMED:
+        assert (tmp_path / "here" / name).read_text() == f"there {name}"
+
+
+@pytest.mark.usefixtures("listed_late")
+def test_a_part_that_is_listed_late_is_not_written_over(store, tmp_path):
+    write(tmp_path / "here", NAMED[0], "made here before the other machine made its own")
+    with Mirror(tmp_path / "here", store) as mirror:
+        mirror.settle()
+    assert (tmp_path / "here" / NAMED[0]).read_text() == f"there {NAMED[0]}"
+
+
 def test_a_copy_that_goes_while_a_run_works_takes_nothing_with_it(store, tmp_path):
     root = tmp_path / "copy"
     write(root, "responses/main/part-00000.parquet")
@@ -113,7 +149,7 @@ def test_a_cut_line_of_the_state_says_nothing_of_its_file(store, tmp_path):
 
 def test_a_lease_that_another_has_taken_lets_nothing_be_sent(store, tmp_path):
     write(tmp_path, "part")
-    with leased(store, beat_s=0.05, say=print) as lease:
+    with leased(store, beat_s=0.05) as lease:
         lease.check()
         store.write(NAME, b'{"holder": "another", "host": "there", "pid": 1}')
         with pytest.raises(StorageError, match=r"is writing here \(process 1 of there"):
@@ -123,12 +159,12 @@ def test_a_lease_that_another_has_taken_lets_nothing_be_sent(store, tmp_path):
     assert set(store.entries()) == {NAME}
 
 
-def test_a_lease_of_a_process_that_is_gone_is_taken_over_and_said(store):
+def test_a_lease_of_a_process_that_is_gone_is_taken_over_and_said(store, caplog):
     store.write(NAME, b'{"holder": "another", "host": "there", "pid": 1}')
-    said: list[str] = []
-    with leased(store, beat_s=0.05, say=said.append):
+    with leased(store, beat_s=0.05):
         assert json.loads(store.read(NAME, max_bytes=10_000))["holder"] != "another"
-    assert "the run that wrote here (process 1 of there) is gone" in said[0]
+    (said,) = (r.getMessage() for r in caplog.records if r.name == "sllm_data.storage.lease")
+    assert "the run that wrote here (process 1 of there) is gone" in said
     assert store.read(NAME, max_bytes=10_000) is None
 
 
