@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from prefect import task
 from prefect.client.schemas.objects import State
@@ -37,7 +38,9 @@ def fetch_copies(places: Sequence[Path]) -> State[SllmDataError | None]:
     return Completed(data=None)
 
 
-def not_fetched(places: Sequence[Path]) -> State[SllmDataError | None] | None:
+def not_fetched(
+    places: Sequence[Path],
+) -> State[Any] | None:  # Any: what Prefect wraps the state of a task in
     """Fetches those places that have a URL; returns the state of the task where it failed."""
     copies = [place for place in places if url_of(place) is not None]
     state = fetch_copies(copies, return_state=True) if copies else None
