@@ -72,14 +72,15 @@ def _away_until_a_retry(proxy):
 
     def is_waited_for() -> bool:
         with get_client(sync_client=True) as client:
-            return any(run.state_name == "AwaitingRetry" for run in client.read_task_runs())
+            states = {run.state_name for run in client.read_task_runs()}
+            return not states.isdisjoint(("AwaitingRetry", "Retrying"))
 
     def heal() -> None:
         _wait(is_waited_for)
         proxy.is_away = False
 
     proxy.is_away = True
-    thread = threading.Thread(target=heal)
+    thread = threading.Thread(target=heal, daemon=True)
     thread.start()
     yield
     thread.join()
