@@ -1,5 +1,6 @@
 """Flows on datasets that lie in object storage: a real S3 server, moto's, over HTTP."""
 
+import contextvars
 import threading
 import time
 from contextlib import contextmanager
@@ -80,7 +81,9 @@ def _away_until_a_retry(proxy):
         proxy.is_away = False
 
     proxy.is_away = True
-    thread = threading.Thread(target=heal, daemon=True)
+    # which server Prefect asks is a matter of the context
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=context.run, args=(heal,), daemon=True)
     thread.start()
     yield
     thread.join()
