@@ -169,13 +169,12 @@ def _build(
             assert isinstance(report, StepReport)  # noqa: S101 - for the type: it has not failed
             reports.append(report)
     is_new = not all(report.was_done for report in reports)
-    if is_new:
-        tell("dataset.finished", config.output, {"rows": reports[-1].rows})
     show_dataset(config.output, reports)
-    if page:
-        written = write_page(config, return_state=True)
-        if written.is_failed():
-            return written
+    written = write_page(config, return_state=True) if page else None
+    if is_new:  # told last: the validation that this starts finds no lock of a run then
+        tell("dataset.finished", config.output, {"rows": reports[-1].rows})
+    if written is not None and written.is_failed():
+        return written
     if is_new:
         return Completed(message=f"{reports[-1].rows:,} samples", data=config.output)
     said = f"{shown(config.output)}: nothing is new, every step was done before"

@@ -40,7 +40,7 @@ def fetch_copies(places: Sequence[Path]) -> State[SllmDataError | None]:
 
 def not_fetched(
     places: Sequence[Path],
-) -> State[Any] | None:  # Any: of the task that failed, as Prefect wraps it
+) -> State[Any] | None:  # Any: what Prefect wraps the state of a task in
     """Fetches those places that have a URL; returns the state of the task where it failed."""
     copies = [place for place in places if url_of(place) is not None]
     state = fetch_copies(copies, return_state=True) if copies else None

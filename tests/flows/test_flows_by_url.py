@@ -1,5 +1,6 @@
 """Flows on datasets that lie in object storage: a real S3 server, moto's, over HTTP."""
 
+import contextvars
 import threading
 import time
 from contextlib import contextmanager
@@ -72,14 +73,17 @@ def _away_until_a_retry(proxy):
 
     def is_waited_for() -> bool:
         with get_client(sync_client=True) as client:
-            return any(run.state_name == "AwaitingRetry" for run in client.read_task_runs())
+            states = {run.state_name for run in client.read_task_runs()}
+            return not states.isdisjoint(("AwaitingRetry", "Retrying"))
 
     def heal() -> None:
         _wait(is_waited_for)
         proxy.is_away = False
 
     proxy.is_away = True
-    thread = threading.Thread(target=heal)
+    # which server Prefect asks is a matter of the context
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=context.run, args=(heal,), daemon=True)
     thread.start()
     yield
     thread.join()
