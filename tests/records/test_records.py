@@ -184,7 +184,7 @@ def test_reasons_are_distinct_snake_case_words():
 
 def test_every_error_of_ours_is_one_that_the_command_line_catches():
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
-    assert len(kinds) == 11
+    assert len(kinds) == 12
     assert all(issubclass(kind, SllmDataError) and kind.__doc__ for kind in kinds)
 
 
