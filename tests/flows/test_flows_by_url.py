@@ -13,7 +13,6 @@ import yaml
 from prefect.artifacts import Artifact
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL
-from prefect.testing.utilities import prefect_test_harness
 
 from flows import publish, train, validate
 from flows.build_corpus import build_corpus
@@ -27,12 +26,6 @@ pytestmark = [
     # Prefect's own server code warns on this Python; none of it is ours
     pytest.mark.filterwarnings("ignore"),
 ]
-
-
-@pytest.fixture(scope="module")
-def server():
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
 
 
 @pytest.fixture(scope="module")

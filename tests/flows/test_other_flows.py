@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import yaml
 from prefect.artifacts import Artifact
-from prefect.testing.utilities import prefect_test_harness
 
 from flows import build_corpus, demo, find_dead_runs, publish, train, validate
 from flows.lease import NAME, held, read_lease
@@ -21,12 +20,6 @@ pytestmark = [
     # Prefect's own server code warns on this Python; none of it is ours
     pytest.mark.filterwarnings("ignore"),
 ]
-
-
-@pytest.fixture(scope="module")
-def server():
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,6 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Crashed
-from prefect.testing.utilities import prefect_test_harness
 
 from flows.find_dead_runs import find_dead_runs
 from flows.hooks import stop_training
@@ -35,12 +34,6 @@ pytestmark = [
     # Prefect's own server code warns on this Python; none of it is ours
     pytest.mark.filterwarnings("ignore"),
 ]
-
-
-@pytest.fixture(scope="module")
-def server():
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
 
 
 @pytest.fixture(scope="module")
