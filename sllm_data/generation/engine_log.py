@@ -9,6 +9,7 @@ still reach the terminal. If the engine fails, the file holds the cause.
 import logging
 import os
 import re
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from sllm_data.errors import EngineError
 
 _ERROR_LINE = re.compile(r"(?:^|[\s\]:])((?:\w+\.)*\w*(?:Error|Exception)): (\S.*)$")
 _WRAPPERS = ("Engine core initialization failed", "See root cause", "check the stack trace")
+_WORKER_ENDED = re.compile(r"Worker proc \S+ died unexpectedly \(exit code: (?:-(\d+)|None)\)")
 _WORKER_FAILED = re.compile(r"Worker failed with error '(.*)', please check")
 _TAIL_BYTES = 256 * 1024
 _MAX_CAUSE = 300
@@ -86,18 +88,22 @@ class EngineLog:
                 handler.setStream(self._stream)
 
     def cause(self, otherwise: str) -> str:
-        """Returns the first error that the processes wrote, or `otherwise`, as one line."""
+        """Returns the first error that the processes wrote, or `otherwise`, as one line.
+
+        Where a signal ended a worker before, it says that: errors are what follows from it.
+        """
         with self.path.open("rb") as log:
             log.seek(max(self._from, self.path.stat().st_size - _TAIL_BYTES))
             lines = log.read().decode("utf-8", "replace").splitlines()
         for line in lines:
-            failed = _WORKER_FAILED.search(line)
-            if failed:
+            if failed := _WORKER_FAILED.search(line):
                 return _bounded(failed[1])
         for line in lines:
             found = _ERROR_LINE.search(line)
             if found and not any(wrapper in found[2] for wrapper in _WRAPPERS):
                 return _bounded(f"{found[1].rpartition('.')[2]}: {found[2]}")
+            if ended := _WORKER_ENDED.search(line):
+                return f"a worker process was ended by {_signal(ended[1])}"
         return _bounded(otherwise)
 
     def release(self, logger: logging.Logger) -> None:
@@ -124,6 +130,14 @@ def _elsewhere(stream: TextIO, saved: dict[int, int]) -> TextIO:
     # whatever file gets the number next.
     descriptor = os.dup(saved[descriptor])
     return open(descriptor, "w", encoding=stream.encoding, buffering=1, closefd=False)
+
+
+def _signal(number: str | None) -> str:
+    """Names the signal that ended a process; vLLM may look before the system knows it."""
+    if number is None or int(number) == signal.SIGKILL:
+        return "a signal, most likely for memory"
+    known = int(number) in signal.valid_signals()
+    return signal.Signals(int(number)).name if known else f"signal {number}"
 
 
 def _bounded(text: str) -> str:

@@ -66,6 +66,18 @@ def test_a_stream_of_someone_elses_making_is_left_alone(log, capsys):
             "KeyError: early\nRuntimeError: Worker failed with error 'no offset', please check",
             "no offset",
         ),
+        (
+            "Worker proc A-0 died unexpectedly (exit code: -4)\nRuntimeError: cancelled\n",
+            "a worker process was ended by SIGILL",
+        ),
+        (
+            "Worker proc VllmWorker-0 died unexpectedly (exit code: None)\nOSError: pipe\n",
+            "a worker process was ended by a signal, most likely for memory",
+        ),
+        (
+            "Worker proc VllmWorker-0 died unexpectedly (exit code: 1)\nOSError: disk\n",
+            "OSError: disk",
+        ),
         ("WARNING: all is well\nError rate: 3\n", "otherwise"),
         ("", "otherwise"),
         ("MemoryError: " + "x" * 1000, "MemoryError: " + "x" * 287 + "…"),

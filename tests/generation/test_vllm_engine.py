@@ -153,8 +153,9 @@ def test_a_killed_worker_ends_the_engine_for_good(vllm_engine, make_request, ask
     # the last test of this engine
     worker = vllm_engine._processes._cores[0].children()[-1]
     worker.kill()
-    with pytest.raises(EngineError, match=r"vLLM died: .*; run the same command again"):
+    with pytest.raises(EngineError, match=r"vLLM died: .*; run the same command again") as died:
         ask(vllm_engine, [make_request(f"r{k}", max_tokens=200) for k in range(10_000)])
+    assert "most likely for memory" in str(died.value)
     with pytest.raises(EngineError, match="vLLM died"):
         vllm_engine.submit(make_request())
     with pytest.raises(EngineError, match="vLLM died"):

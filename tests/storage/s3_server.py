@@ -1,6 +1,8 @@
 """moto's S3 over HTTP with a proxy in front, for all tests that need object storage."""
 
 import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,16 +28,34 @@ class S3:
         return f"s3://{self.bucket}/data"
 
 
+PAGE = 100
+"""How many keys a listing has at most; then the client has to ask again."""
+
+_SERVE = """
+import sys
+from moto.server import ThreadedMotoServer
+server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+server.start()
+print(server.get_host_and_port()[1], flush=True)
+sys.stdin.read()  # until the tests end
+server.stop()
+"""
+
+
 @contextmanager
 def moto_port() -> Iterator[int]:
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        yield server.get_host_and_port()[1]
-    finally:
-        server.stop()
+    """A server in a process of its own: vLLM can't be imported beside moto's Flask."""
+    server = subprocess.Popen(
+        [sys.executable, "-c", _SERVE],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"MOTO_S3_DEFAULT_MAX_KEYS": str(PAGE)},
+        text=True,
+    )
+    with server:
+        yield int(server.stdout.readline())
+        server.stdin.close()
 
 
 @contextmanager
