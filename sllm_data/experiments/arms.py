@@ -30,6 +30,8 @@ _LAST_LINES = 3
 _LOOK_S = 10.0
 _FIRST_STEPS = 160  # of all trainings together, which encode clips that none knows yet
 _SEEN_STEPS = 40
+_ASKED_TIMES = 28  # in a training: the loss on rows that no arm trains
+_ASKED_PACKS = 4
 _KEPT_GIB = 1.0  # 11 hours of the shipped encoder's states, and 9 of features
 
 
@@ -83,8 +85,8 @@ class Outcome:
     """What was seen inside the model, where somebody looked."""
     report: Mapping[str, Any]  # Any: report.json
     """Of `sllm-data train`."""
-    losses: Sequence[float] = ()
-    """Of each step, nats a trained token."""
+    losses: Mapping[int, float] = field(default_factory=dict)
+    """By step: on rows of WHOLE that no arm trains, nats a token of their answers."""
     latency: Sequence[Mapping[str, Any]] = ()  # Any: JSON
     """Of one answer and of many at once, where a cascade was asked."""
 
@@ -134,14 +136,16 @@ def run_arms(  # noqa: PLR0913 - all that a study depends on
     return [found[arm.name, seed] for arm, seed in wanted]
 
 
-def train_document(arm: Arm, seed: int, dataset: Path, output: Path, scale: Scale) -> Document:
+def train_document(
+    arm: Arm, seed: int, datasets: Mapping[Data, Path], output: Path, scale: Scale
+) -> Document:
     """Returns the train.yaml of an arm."""
     document = {
         "output": str(output),
         "seed": seed,
         "device": "auto",
         "data": {
-            "datasets": [{"path": str(dataset), "tasks": list(arm.tasks)}],
+            "datasets": [{"path": str(datasets[arm.data]), "tasks": list(arm.tasks)}],
             "budget": scale.budget,
             "workers": 0,
             "kept_gib": _KEPT_GIB,
@@ -158,6 +162,11 @@ def train_document(arm: Arm, seed: int, dataset: Path, output: Path, scale: Scal
                 "warmup_steps": max(1, scale.steps // 20),
             }
         ],
+        "validation": {
+            "every_steps": max(1, scale.steps // _ASKED_TIMES),
+            "packs": _ASKED_PACKS,
+            "datasets": [{"path": str(datasets[WHOLE])}],
+        },
         "checkpoints": {"every_steps": max(1, scale.steps // 4)},
         "logging": {"boards": []},
     }
@@ -175,7 +184,7 @@ def _run(
     output = _output(folder, arm, seed)
     path = beside(output, ".yaml")
     dataset = datasets[WHOLE]
-    document = train_document(arm, seed, datasets[arm.data], output, scale)
+    document = train_document(arm, seed, datasets, output, scale)
     write_text(path, yaml.safe_dump(document, sort_keys=False))
     run("train", str(path), log=beside(output, ".log"))
     asked = (
@@ -199,12 +208,18 @@ def _run(
         heard=heard_in(dataset),
         inside=found.get("diagnostics"),
         report=json.loads((output / "report.json").read_text("utf-8"))["report"],
-        losses=[
-            json.loads(line)["loss"]
-            for line in (output / "metrics.jsonl").read_text("utf-8").splitlines()
-        ],
+        losses=_losses(output / "metrics.jsonl"),
         latency=found.get("latency", ()),
     )
+
+
+def _losses(metrics: Path) -> dict[int, float]:
+    steps = [json.loads(line) for line in metrics.read_text("utf-8").splitlines()]
+    return {
+        each["step"]: each["validation_loss"]
+        for each in steps
+        if each["validation_loss"] is not None
+    }
 
 
 def _evaluation(scale: Scale) -> str:

@@ -25,6 +25,7 @@ _SHORTEST_S = 0.4  # of a stretch that is heard: a sentence has 2 to 4 s
 _WORDS = (2, 4)  # of a stretch
 _LANGUAGE = "en-testbed"  # of the wordings
 
+Policy = Literal["word", "span", "poisson", "alternate"]
 Pattern = Literal["repeat", "next"]
 _PATTERNS: Mapping[Pattern, str] = {
     "repeat": "stretch_transcription",
@@ -40,7 +41,7 @@ class Data:
     """Of the study's hours."""
     heard_share: float = 1.0
     """Of the words of rows that are cut, that is heard; 1: no row is cut."""
-    policy: Literal["word", "span", "poisson", "alternate"] = "span"
+    policy: Policy = "span"
     """How rows are cut."""
     patterns: tuple[Pattern, ...] = ()
     """Which of these each utterance is asked for, too, cut. Where there are none, and something

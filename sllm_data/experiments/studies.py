@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from sllm_data.documents import Document, merged
 from sllm_data.experiments.arms import Arm
 from sllm_data.experiments.figures import TRANSCRIPTION
-from sllm_data.experiments.spoken import Data, Pattern
+from sllm_data.experiments.spoken import Data, Pattern, Policy
 
 LORA_RATE = 2e-3
 FULL_RATE = 1.5e-3
@@ -94,7 +94,10 @@ _CORE = tuple(
 )
 _OTHERS = tuple(arm for arm in _GRID.values() if arm not in _CORE)
 _SELF_POWERED = _GRID["self-powered-lora"]
-"""What studies compare with that change one thing of it."""
+"""What studies compare with that change one thing of it; its connector has a query a window of
+0.34 s."""
+_FAR = _GRID["self-powered-full-1.5e-3"]
+"""What they compare with where text skills are lost, and may be kept."""
 
 
 _ORDER = (TRANSCRIPTION, "sentiment", "translation", "keywords", "continuation", "where")
@@ -110,7 +113,7 @@ def _diversity() -> tuple[Arm, ...]:
             llm_rate=LORA_RATE,
             train=_LORA,
         )
-        for number in range(1, len(_ORDER) + 1)
+        for number in range(2, len(_ORDER) + 1)
     ]
     wordings = [
         replace(
@@ -121,25 +124,25 @@ def _diversity() -> tuple[Arm, ...]:
         )
         for number in (1, 3)
     ]
-    return (*tasks, *wordings, _SELF_POWERED)
+    return (_GRID["transcripts-lora"], *tasks, *wordings, _SELF_POWERED)
 
 
 def _losses() -> tuple[Arm, ...]:
     kl = {"response_kl": {"weight": 1.0}}
     aligned = {"hidden_alignment": {"weight": 1.0}}
     losses: Mapping[str, tuple[str, Document]] = {
-        "cross-entropy": ("the right tokens", {}),
         "kl": ("the distribution of the text twin", {"cross_entropy": {"weight": 0.0}, **kl}),
-        "cross-entropy-kl": ("both", kl),
-        "cross-entropy-hidden": ("the right tokens, and the twin's states", aligned),
+        "cross-entropy-kl": ("the right tokens and the twin's distribution", kl),
+        "cross-entropy-hidden": ("the right tokens and the twin's states", aligned),
     }
     return tuple(
-        Arm(
-            name=name,
-            means=f"trained towards {means}; LoRA",
-            llm_rate=LORA_RATE,
-            train={**_LORA, "losses": over},
+        replace(
+            towards,
+            name=f"{name}-{towards.name.removeprefix('self-powered-')}",
+            means=f"{towards.means}; trained towards {means}",
+            train=merged(towards.train, {"losses": over}),
         )
+        for towards in (_SELF_POWERED, _FAR)
         for name, (means, over) in losses.items()
     )
 
@@ -148,7 +151,6 @@ def _connectors() -> tuple[Arm, ...]:
     mlp = {"kind": "mlp", "stack": 8, "hidden_size": 512}
     mix = {"kind": "layer_mix_qformer"}
     connectors: Mapping[str, tuple[str, Document]] = {
-        "window-qformer": ("one query a window of 0.34 s", {}),
         "window-qformer-short": ("one query a window of 0.16 s", {"window_seconds": 0.16}),
         "window-qformer-long": ("one query a window of 0.68 s", {"window_seconds": 0.68}),
         "window-qformer-2": ("two queries a window of 0.34 s", {"queries": 2}),
@@ -156,10 +158,10 @@ def _connectors() -> tuple[Arm, ...]:
         "layer-mix-qformer": ("windows of 0.34 s of four layers, mixed", mix),
     }
     return tuple(
-        Arm(
+        replace(
+            _SELF_POWERED,
             name=name,
-            means=f"{means}; LoRA",
-            llm_rate=LORA_RATE,
+            means=f"{_SELF_POWERED.means}; {means}",
             train=merged(_LORA, {"model": {"connector": over}}),
         )
         for name, (means, over) in connectors.items()
@@ -173,13 +175,18 @@ _PATTERN_MEANS: Mapping[Pattern, str] = {
 
 
 def _interleaving() -> tuple[Arm, ...]:
-    cuts = [
-        *(Data(heard_share=share) for share in (0.3, 0.5, 0.7)),
-        *(Data(heard_share=0.5, policy=policy) for policy in ("word", "poisson", "alternate")),
-    ]
+    policies: tuple[Policy, ...] = ("word", "poisson", "alternate")
     patterns: tuple[tuple[Pattern, ...], ...] = (("repeat",), ("next",), ("repeat", "next"))
     return (
         _SELF_POWERED,
+        _FAR,
+        _GRID["twins-full-1.5e-3"],
+        *(
+            _cut(towards, Data(heard_share=share))
+            for towards, shares in ((_FAR, (0.5,)), (_SELF_POWERED, (0.3, 0.5, 0.7)))
+            for share in shares
+        ),
+        *(_cut(_SELF_POWERED, Data(heard_share=0.5, policy=policy)) for policy in policies),
         *(
             replace(
                 _SELF_POWERED,
@@ -190,31 +197,33 @@ def _interleaving() -> tuple[Arm, ...]:
             )
             for each in patterns
         ),
-        *(
-            replace(
-                _SELF_POWERED,
-                name=f"interleaved-{data.policy}-{data.heard_share:g}",
-                means=f"{_SELF_POWERED.means}; half of the rows heard in part, "
-                f"{data.heard_share:.0%} of their words, cut by {data.policy}",
-                data=data,
-            )
-            for data in cuts
-        ),
+    )
+
+
+def _cut(towards: Arm, data: Data) -> Arm:
+    how = towards.name.removeprefix("self-powered-")
+    return replace(
+        towards,
+        name=f"interleaved-{data.policy}-{data.heard_share:g}-{how}",
+        means=f"{towards.means}; half of the rows heard in part, {data.heard_share:.0%} of their "
+        f"words, cut by {data.policy}",
+        data=data,
     )
 
 
 def _data_size() -> tuple[Arm, ...]:
     return (
-        *(
-            replace(
-                _SELF_POWERED,
-                name=f"data-{share:g}",
-                means=f"{_SELF_POWERED.means}; {share:.1%} of the hours",
-                data=Data(hours_share=share),
-            )
-            for share in (0.0625, 0.125, 0.25, 0.5)
-        ),
+        *(_of_hours(share) for share in (0.0625, 0.125, 0.25, 0.5)),
         _SELF_POWERED,
+    )
+
+
+def _of_hours(share: float) -> Arm:
+    return replace(
+        _SELF_POWERED,
+        name=f"data-{share:g}",
+        means=f"{_SELF_POWERED.means}; {share:.3g} of the hours",
+        data=Data(hours_share=share),
     )
 
 
@@ -271,6 +280,7 @@ STUDIES: Mapping[str, StudyPlan] = {
         title="Amount of data",
         asks="At equal steps, how much does more distinct speech bring?",
         core=_data_size(),
+        more=(_of_hours(0.0125), _of_hours(0.03125)),
         shows=("anchor_speech", "transcription", *_ANSWERS),
         draws=("transcription", "exact_speech", "unseen_voices"),
     ),
@@ -278,14 +288,14 @@ STUDIES: Mapping[str, StudyPlan] = {
         title="Losses",
         asks="Does the distribution of the text twin, or its states, teach more than the tokens "
         "of its answer?",
-        core=_losses(),
+        core=(_SELF_POWERED, _FAR, *_losses()),
         shows=("anchor_speech", "transcription", *_ANSWERS),
         draws=("exact_speech", "held_out_task"),
     ),
     "connectors": StudyPlan(
         title="Connectors",
         asks="Which connector learns most in the same steps, and how much does its window matter?",
-        core=_connectors(),
+        core=(_SELF_POWERED, *_connectors()),
         shows=("anchor_speech", "transcription", *_ANSWERS),
         draws=("transcription", "exact_speech"),
     ),

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from sllm_data.documents import Document, apply_override, identity_of, read_document, sentence_of
 from sllm_data.errors import ConfigError
-from sllm_data.trainer.data.config import OPERATIONAL_DATA, DataConfig
+from sllm_data.trainer.data.config import OPERATIONAL_DATA, DataConfig, DatasetEntry
 from sllm_data.trainer.model.config import LossConfig, ModelConfig
 
 _OPERATIONAL: dict[str, Any] = {"change": "operational"}  # Any: pydantic's own type
@@ -109,7 +109,12 @@ class ValidationConfig(_Config):
 
     every_steps: int = Field(0, ge=0, description="0 is never", json_schema_extra=_OPERATIONAL)
     split: Literal["validation", "test"] = Field(
-        "validation", description="of the same datasets", json_schema_extra=_OPERATIONAL
+        "validation", description="whose rows are asked", json_schema_extra=_OPERATIONAL
+    )
+    datasets: tuple[DatasetEntry, ...] = Field(
+        (),
+        description="whose split is asked; those of data where empty",
+        json_schema_extra=_OPERATIONAL,
     )
     packs: int = Field(
         8,

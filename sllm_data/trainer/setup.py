@@ -193,7 +193,10 @@ def _validation_packs(
     chosen = config.validation
     if not chosen.every_steps:
         return ()
-    entries = tuple(entry.model_copy(update={"split": chosen.split}) for entry in data.datasets)
+    entries = tuple(
+        entry.model_copy(update={"split": chosen.split})
+        for entry in chosen.datasets or data.datasets
+    )
     other = data.model_copy(update={"datasets": entries, "workers": 0, "text_share": 0.0})
     try:
         with closing(_open(other, config, model, renderer, ranks, epochs=1)) as stream:

@@ -108,14 +108,12 @@ def test_figures_from_inside_are_of_the_last_layers(tmp_path):
     assert found["other_instruction"] == 2.0
 
 
-def test_steps_to_a_loss_are_those_of_its_mean(tmp_path):
-    losses = [2.0] * 30 + [0.4] * 20 + [0.1] * 30
+def test_steps_to_a_loss_are_those_of_the_first_that_is_low_enough(tmp_path):
+    losses = {25: 1.2, 50: 0.9, 75: 0.4, 100: 0.6}
     found = figures_of(replace(outcome(1, 4, tmp_path), losses=losses))
-    # 13 of 20 at 0.4 and 7 at 2.0 have a mean of 0.96, 12 and 8 one of 1.04
-    assert found["steps_to_1.0"] == 43
-    assert found["steps_to_0.5"] == 49
-    assert found["steps_to_0.2"] == 64
-    assert figures_of(outcome(1, 4, tmp_path))["steps_to_1.0"] is None
+    assert found["steps_to_1.0"] == 50
+    assert found["steps_to_0.5"] == 75
+    assert found["steps_to_0.2"] is None
 
 
 def test_times_are_those_of_the_cascade_over_those_of_the_model(tmp_path):
@@ -163,20 +161,26 @@ ARMS = {arm.name: arm for plan in STUDIES.values() for arm in (*plan.core, *plan
 
 @pytest.mark.parametrize("arm", ARMS.values(), ids=ARMS)
 def test_arms_are_configurations_that_train_takes(arm, tmp_path):
-    document = train_document(arm, 1, tmp_path / "dataset", tmp_path / "out", SCALE)
+    datasets = {WHOLE: tmp_path / "all", arm.data: tmp_path / "dataset"}
+    document = train_document(arm, 1, datasets, tmp_path / "out", SCALE)
     config = resolve_train(document, where="test")
+    assert config.validation.datasets[0].path == datasets[WHOLE]
     assert config.data.datasets[0].tasks == arm.tasks
     assert config.stages[0].learning_rates.llm == arm.llm_rate
     assert (config.model.llm.mode == "frozen") == (arm.llm_rate == 0)
 
 
+class _Folders(dict[Data, str]):
+    def __missing__(self, data: Data) -> str:
+        return data.folder
+
+
 def test_arms_of_one_name_are_one_training_and_no_two_are_the_same(tmp_path):
     plans = [(*plan.core, *plan.more) for plan in STUDIES.values()]
     assert all(ARMS[arm.name] == arm for plan in plans for arm in plan)
-    for plan in plans:
+    for plan in (*plans, ARMS.values()):
         documents = [
-            json.dumps(train_document(arm, 1, tmp_path / arm.data.folder, tmp_path, SCALE))
-            for arm in plan
+            json.dumps(train_document(arm, 1, _Folders(), tmp_path, SCALE)) for arm in plan
         ]
         assert len(set(documents)) == len(plan)
 
@@ -313,7 +317,7 @@ def test_the_command_makes_a_page_of_a_study_and_goes_on_with_it(tmp_path, engin
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / "study").rglob("weights*")}
     assert len(made) == 1
     run("attention", arm)  # the same training, looked into
-    cut = run("interleaving", "interleaved-word-0.5")
+    cut = run("interleaving", "interleaved-word-0.5-lora")
     assert "data-word-0.5/dataset" in cut.stderr
     rows = [
         row

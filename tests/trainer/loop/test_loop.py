@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from typing import Any
 
 import pytest
 import torch
@@ -229,6 +230,24 @@ def test_the_loss_on_other_rows_is_told(configured, tmp_path):
     assert seen[1] != seen[2]
     assert min(seen[1:]) > 0
     assert report.validation_loss == seen[2]
+
+
+def test_the_loss_on_rows_of_another_dataset_is_told(configured, tmp_path, world):
+    def losses(name: str, *datasets: dict[str, Any]) -> list[tuple[float, float]]:
+        validation = {"every_steps": 1, "packs": 1, "datasets": list(datasets)}
+        stages = [{"steps": 2, "learning_rates": {"connector": 0.01, "llm": 0.001}}]
+        config = configured(
+            tmp_path / name, validation={**validation, "split": "test"}, stages=stages
+        )
+        train(config, Progress(None))
+        return [(line["loss"], line["validation_loss"]) for line in _lines(tmp_path / name)]
+
+    own, same = losses("own"), losses("same", {"path": str(world)})
+    other = losses("other", {"path": str(world), "tasks": ["sentiment"]})
+
+    assert own == same
+    assert [trained for trained, _ in own] == [trained for trained, _ in other]
+    assert all(mine != others for (_, mine), (_, others) in zip(own, other, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def test_a_stage_that_trains_only_what_is_frozen_is_refused(smallest):
         "data.datasets.0.path=/moved/dataset",
         "model.encoder.model=/moved/whisper",
         "checkpoints={every_steps: 1, keep: 9}",
-        "validation.every_steps=3",
+        "validation={every_steps: 3, datasets: [{path: /other/dataset}]}",
         "logging={boards: []}",
     ],
 )
