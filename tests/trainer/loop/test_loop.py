@@ -243,7 +243,9 @@ def test_the_loss_on_rows_of_another_dataset_is_told(configured, tmp_path, world
         return [(line["loss"], line["validation_loss"]) for line in _lines(tmp_path / name)]
 
     own, same = losses("own"), losses("same", {"path": str(world)})
-    other = losses("other", {"path": str(world), "tasks": ["sentiment"]})
+    other = losses(
+        "other", {"path": str(world), "kinds": ["instruct"], "eval_group": "held_out_task"}
+    )
 
     assert own == same
     assert [trained for trained, _ in own] == [trained for trained, _ in other]
