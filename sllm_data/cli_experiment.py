@@ -76,7 +76,11 @@ def experiment(  # noqa: PLR0913 - options of a command
 ) -> None:
     """Builds data, trains arms, evaluates and compares them; goes on where it was stopped."""
     from sllm_data.experiments.arms import Scale  # noqa: PLC0415 - as below
-    from sllm_data.experiments.study import as_text, run_study  # noqa: PLC0415 - takes seconds
+    from sllm_data.experiments.study import (  # noqa: PLC0415 - takes seconds
+        as_text,
+        place_of,
+        run_study,
+    )
 
     preset = _SCALES[scale]
     hours = preset.hours if hours is None else hours
@@ -96,7 +100,7 @@ def experiment(  # noqa: PLR0913 - options of a command
         say=lambda text: typer.echo(text, err=True),
     )
     typer.echo(as_text(study))
-    typer.echo(f"page: {folder}/{name}/index.html")
+    typer.echo(f"page: {place_of(folder, name, split)}/index.html")
 
 
 def _progress() -> Progress:

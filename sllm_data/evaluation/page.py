@@ -42,7 +42,8 @@ body {{ max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }}
 h2 {{ border-top: 2px solid; padding-top: 1rem; margin-top: 2.5rem; }}
 table {{ border-collapse: collapse; margin: .5rem 0 1.5rem; font-variant-numeric: tabular-nums; }}
 th, td {{ text-align: left; padding: .15rem .8rem .15rem 0; border-bottom: 1px solid #8884; }}
-.wide {{ overflow-x: auto; }} .lines td {{ white-space: pre; font-size: .85rem; }}
+.wide, pre {{ overflow-x: auto; }} pre {{ font-size: .8rem; }}
+.lines td {{ white-space: pre; font-size: .85rem; }}
 .turn {{ margin: .5rem 0; padding: .4rem .75rem; border-left: .25rem solid #8886; }}
 .text {{ white-space: pre-wrap; overflow-wrap: anywhere; }}
 .answers {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(14rem, 1fr));
@@ -119,6 +120,11 @@ def page(evaluated: Evaluated, *, plots: Mapping[str, bytes], num_examples: int)
         _facts({name: metric.meaning for name, metric in METRICS.items()} | dict(SIDES)),
         _facts({f"sacrebleu, {name}": value for name, value in report.signatures.items()}),
     ]
+    return document(title, content)
+
+
+def document(title: str, content: Iterable[str]) -> str:
+    """Returns a page with a title over its content, which is markup."""
     return _PAGE.format(title=html.escape(title), content="\n".join(content))
 
 
@@ -240,14 +246,14 @@ def _examples(evaluated: Evaluated, num_examples: int) -> Iterable[str]:
 def _example(answers: Sequence[Prediction], config: EvaluationConfig, question: str) -> str:
     first = answers[0]
     heading = f"{first.task} {first.task_params if first.task_params != '{}' else ''}"
-    boxes = [_box("reference", first.reference, "", "")]
+    boxes = [box("reference", first.reference, "", "")]
     for each in answers:
         judged = judge(each, config)
         is_right = words(each.prediction) == words(each.reference)
         mark = "right" if is_right else (judged.broken_rule or "")
         kind = "right" if is_right else "copied" if judged.is_anchored else ""
         side = f"{each.side} ({each.written_down})" if each.written_down else each.side
-        boxes.append(_box(side, each.prediction, mark, kind))
+        boxes.append(box(side, each.prediction, mark, kind))
     return (
         f"<article><h3>{html.escape(heading)} \u00b7 "
         f"{html.escape(group_name(first.split, first.eval_group))} \u00b7 "
@@ -258,7 +264,8 @@ def _example(answers: Sequence[Prediction], config: EvaluationConfig, question: 
     )
 
 
-def _box(side: str, text: str, mark: str, kind: str) -> str:
+def box(side: str, text: str, mark: str, kind: str) -> str:
+    """Returns an answer under the name of who gave it; `right` and `copied` are kinds."""
     return (
         f'<div class="{kind}"><h4>{html.escape(side)} <span class="mark">{html.escape(mark)}'
         f'</span></h4><div class="text">{html.escape(text)}</div></div>'

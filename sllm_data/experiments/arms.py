@@ -76,7 +76,9 @@ class Outcome:
     arm: Arm
     seed: int
     folder: Path
-    """Of the training; the evaluation is in it."""
+    """Of the training."""
+    evaluation: Path
+    """The folder of what was asked, in that of the training."""
     answers: Sequence[Prediction]
     """As `sllm-data evaluate` wrote them."""
     heard: Mapping[str, str]
@@ -117,7 +119,7 @@ def run_arms(  # noqa: PLR0913 - all that a study depends on
     """
     wanted = [(arm, seed) for seed in seeds for arm in arms]
     found: dict[tuple[str, int], Outcome] = {}
-    forecast = _Forecast([_output(folder, arm, seed) for arm, seed in wanted], scale.steps)
+    forecast = _Forecast([output_of(folder, arm, seed) for arm, seed in wanted], scale.steps)
     with _stopping() as run, ThreadPoolExecutor(max_workers=jobs) as pool:
         left = {pool.submit(_run, arm, seed, datasets, folder, scale, run) for arm, seed in wanted}
         try:
@@ -181,7 +183,7 @@ def _run(
     scale: Scale,
     run: "_Commands",
 ) -> Outcome:
-    output = _output(folder, arm, seed)
+    output = output_of(folder, arm, seed)
     path = beside(output, ".yaml")
     dataset = datasets[WHOLE]
     document = train_document(arm, seed, datasets, output, scale)
@@ -204,6 +206,7 @@ def _run(
         arm=arm,
         seed=seed,
         folder=output,
+        evaluation=evaluation,
         answers=read_predictions(evaluation / "predictions.jsonl"),
         heard=heard_in(dataset),
         inside=found.get("diagnostics"),
@@ -240,7 +243,8 @@ def _done(output: Path, scale: Scale) -> Path | None:
     return None
 
 
-def _output(folder: Path, arm: Arm, seed: int) -> Path:
+def output_of(folder: Path, arm: Arm, seed: int) -> Path:
+    """Returns the folder of a training."""
     return folder / f"{arm.name}-seed{seed}"
 
 

@@ -228,12 +228,13 @@ def _of_hours(share: float) -> Arm:
 
 
 _ANSWERS = (
-    *("exact_speech", "exact_text", "unseen_voices", "held_out_instruction"),
-    *("held_out_task", "held_out_task_text", "text_retention"),
+    *("exact_speech", "exact_text", "unseen_voices", "held_out_instruction", "wording_ratio"),
+    *("held_out_task", "held_out_task_text", "task_ratio", "text_retention"),
 )
 _INSIDE = (
+    *("first_speech", "first_text", "first_backbone"),
     *("instruction_speech", "instruction_text", "instruction_backbone"),
-    *("saliency_speech", "saliency_backbone", "alignment"),
+    *("saliency_speech", "saliency_backbone", "alignment", "as_it_is"),
     *("other_instruction", "no_instruction", "silence", "other_speech"),
 )
 
@@ -251,13 +252,13 @@ STUDIES: Mapping[str, StudyPlan] = {
         draws=("anchor_speech", "exact_speech", "exact_text"),
     ),
     "attention": StudyPlan(
-        title="Attention",
+        title="Attention: the instruction's share",
         asks="Does training on transcripts take attention from the instruction, and do answers "
         "of the backbone give it back (the same paper, figures 3, 5 and 6)?",
         core=_CORE,
         more=_OTHERS,
         shows=("anchor_speech", "exact_speech", *_INSIDE),
-        draws=("instruction_speech", "instruction_text", "instruction_backbone"),
+        draws=("first_speech", "first_backbone", "instruction_speech", "instruction_backbone"),
         looked=8,
     ),
     "diversity": StudyPlan(
@@ -265,8 +266,8 @@ STUDIES: Mapping[str, StudyPlan] = {
         asks="At equal steps, do more kinds of tasks, or more wordings of each, carry further to "
         "wordings and tasks that were never trained?",
         core=_diversity(),
-        shows=("anchor_speech", "transcription", *_ANSWERS),
-        draws=("exact_speech", "held_out_task"),
+        shows=("anchor_speech", "transcription", "exact_trained", "exact_untrained", *_ANSWERS),
+        draws=("exact_trained", "exact_untrained", "held_out_task"),
     ),
     "interleaving": StudyPlan(
         title="Interleaving",

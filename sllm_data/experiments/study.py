@@ -1,61 +1,26 @@
 """A study from nothing to its page: the data, the arms, the comparison."""
 
 import difflib
-import html
 import json
 import os
+import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import sllm_data
 from sllm_data.errors import ConfigError
-from sllm_data.evaluation.bootstrap import Estimate
-from sllm_data.evaluation.page import picture, table
-from sllm_data.evaluation.plots import bars
-from sllm_data.evaluation.report import shown
-from sllm_data.experiments.arms import Arm, Outcome, Scale, beside, run_arms
-from sllm_data.experiments.figures import DRAWN, FIGURES, over_seeds
+from sllm_data.experiments.arms import Arm, Scale, output_of, run_arms
+from sllm_data.experiments.figures import figures_of, over_seeds, scores_of
+from sllm_data.experiments.page import page
+from sllm_data.experiments.pictures import pictures_of
+from sllm_data.experiments.result import Study
 from sllm_data.experiments.spoken import WHOLE, Data, make_dataset
 from sllm_data.experiments.studies import STUDIES, StudyPlan
 from sllm_data.files import atomic_path, output_lock, write_text
 from sllm_data.reporting.text import markdown_table
 from sllm_data.steps import Progress
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>
-:root {{ color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }}
-body {{ max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }}
-table {{ border-collapse: collapse; margin: .5rem 0 1.5rem; font-variant-numeric: tabular-nums; }}
-th, td {{ text-align: left; padding: .15rem .8rem .15rem 0; border-bottom: 1px solid #8884; }}
-.wide {{ overflow-x: auto; }} img {{ max-width: 100%; height: auto; }}
-pre {{ overflow-x: auto; font-size: .8rem; }}
-</style></head><body><h1>{title}</h1>
-{content}
-</body></html>
-"""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Study:
-    """What a study found."""
-
-    name: str
-    outcomes: Sequence[Outcome]
-    figures: Mapping[str, Mapping[str, Estimate]]
-    """By arm and name: mean over seeds, from the lowest to the highest."""
-    scale: Scale
-    hours: float
-    seconds: float
-    """That this call took."""
-
-    @property
-    def plan(self) -> StudyPlan:
-        """What was compared."""
-        return STUDIES[self.name]
 
 
 def run_study(  # noqa: PLR0913 - all that a study depends on
@@ -91,7 +56,10 @@ def run_study(  # noqa: PLR0913 - all that a study depends on
     plan = STUDIES[name]
     chosen = _chosen(plan, arms)
     scale = replace(scale, looked=plan.looked, cascades=plan.cascades)
+    if plan.cascades:
+        jobs = 1  # answers are timed, and nothing else may run meanwhile
     with output_lock(folder):
+        say(_ahead(folder, chosen, seeds, scale, jobs))
         datasets: dict[Data, Path] = {}
         for data in dict.fromkeys((WHOLE, *(arm.data for arm in chosen))):
             datasets[data] = make_dataset(
@@ -107,10 +75,41 @@ def run_study(  # noqa: PLR0913 - all that a study depends on
             figures=over_seeds(outcomes),
             scale=scale,
             hours=hours,
+            jobs=jobs,
             seconds=time.monotonic() - start,
+            machine=_machine(),
+            dataset=datasets[WHOLE],
+            run_yamls=[dataset.parent / "run.yaml" for dataset in datasets.values()],
         )
-        write_study(study, folder)
+        at = place_of(folder, name, scale.split)
+        before = _seconds_before(at, study.command())
+        study = replace(study, seconds=study.seconds + before)
+        write_study(study, at)
     return study
+
+
+def _ahead(
+    folder: Path, arms: Sequence[Arm], seeds: Sequence[int], scale: Scale, jobs: int
+) -> str:
+    """Says what there is to do, and how long it takes where finished trainings tell."""
+    data = {WHOLE, *(arm.data for arm in arms)}
+    made = sum((folder / each.folder / "dataset").is_dir() for each in data)
+    reports = [
+        json.loads(report.read_text("utf-8"))["report"]
+        for arm in arms
+        for seed in seeds
+        if (report := output_of(folder / "arms", arm, seed) / "report.json").is_file()
+    ]
+    wanted = len(arms) * len(seeds)
+    sentence = (
+        f"datasets: {len(data)} ({made} there); trainings of {scale.steps:,} steps: {wanted} "
+        f"({len(reports)} finished), and the questions to each model"
+    )
+    if not reports:
+        return f"{sentence}; how long they take is said when the first steps are seen"
+    left = (wanted - len(reports)) / jobs
+    minutes = left * statistics.fmean(each["seconds"] for each in reports) / 60
+    return f"{sentence}; by those, the others take about {minutes:.0f} minutes"
 
 
 def _chosen(plan: StudyPlan, names: Sequence[str]) -> list[Arm]:
@@ -129,77 +128,69 @@ def _chosen(plan: StudyPlan, names: Sequence[str]) -> list[Arm]:
 
 def as_text(study: Study) -> str:
     """Returns the comparison as a table that reads well as plain text too."""
-    return markdown_table(("arm", *study.plan.shows), list(_lines(study)))
+    return markdown_table(("arm", *study.plan.shows), study.lines())
 
 
-def _lines(study: Study) -> list[tuple[str, ...]]:
-    return [
-        (arm, *(shown(figures[name]) for name in study.plan.shows))
-        for arm, figures in study.figures.items()
-    ]
+def place_of(folder: Path, name: str, split: str) -> Path:
+    """Returns the folder of a study's results; `test` is what a study is about."""
+    return folder / (name if split == "test" else f"{name}-{split}")
 
 
-def write_study(study: Study, folder: Path) -> None:
-    """Writes `study.json`, `figures.png` and `index.html` into a folder of the study's name.
+def write_study(study: Study, at: Path) -> None:
+    """Writes `study.json`, `<picture>.png` and `index.html` into a folder.
 
     Raises:
         OutputError: The folder can't be written.
+        ShardError: The dataset lacks the clip of an example.
     """
-    plan, at = study.plan, folder / study.name
-    document = {
+    found = {
         "name": study.name,
         "sllm_data": sllm_data.__version__,
+        "command": study.command(),
+        "machine": study.machine,
         "hours": study.hours,
         "scale": asdict(study.scale),
+        "jobs": study.jobs,
         "seconds": study.seconds,
         "figures": {
             arm: {name: asdict(each) for name, each in figures.items()}
             for arm, figures in study.figures.items()
         },
         "trainings": [
-            {"arm": asdict(each.arm), "seed": each.seed, "report": dict(each.report)}
+            {
+                "arm": asdict(each.arm),
+                "seed": each.seed,
+                "report": dict(each.report),
+                "figures": figures_of(each),
+                "scores": [asdict(score) for score in scores_of(each)],
+                "inside": each.inside,
+                "losses": each.losses,
+                "latency": each.latency,
+            }
             for each in study.outcomes
         ],
     }
-    write_text(at / "study.json", json.dumps(document, indent=1, default=str) + "\n")
-    drawn = bars(
-        plan.title,
-        list(study.figures),
-        {DRAWN[name]: [each[name] for each in study.figures.values()] for name in plan.draws},
-    )
-    if drawn is not None:
-        with atomic_path(at / "figures.png") as temporary:
-            temporary.write_bytes(drawn)
-    write_text(at / "index.html", _page(study, drawn, at))
+    pictures = pictures_of(study)
+    shown = page(study, pictures, at)
+    write_text(at / "study.json", json.dumps(found, indent=1, default=str) + "\n")
+    for name, content in pictures.items():
+        with atomic_path(at / f"{name}.png") as temporary:
+            temporary.write_bytes(content)
+    write_text(at / "index.html", shown)
 
 
-def _page(study: Study, drawn: bytes | None, at: Path) -> str:
-    scale, shows = study.scale, study.plan.shows
-    content = [
-        f"<p>{html.escape(study.plan.asks)}</p>",
-        (
-            f"<p>{study.hours:g} hours of the small spoken world; each training "
-            f"{scale.steps:,} steps of {scale.budget:,} positions; {scale.rows} rows of each task "
-            f"in each group of the split {html.escape(scale.split)} were asked. Over several "
-            "seeds: the mean, in brackets the lowest and the highest.</p>"
-        ),
-        table(("arm", *shows), _lines(study)),
-    ]
-    if drawn is not None:
-        content.append(picture("figures", drawn))
-    content.append("<h2>What the figures are</h2>")
-    content.append(table(("figure", "meaning"), [(name, FIGURES[name]) for name in shows]))
-    content.append("<h2>Arms</h2>")
-    for each in study.outcomes:
-        pages = sorted(each.folder.glob("evaluation-*/index.html"))
-        links = "".join(
-            f' <a href="{html.escape(os.path.relpath(page, at))}">answers</a>' for page in pages
-        )
-        configured = html.escape(beside(each.folder, ".yaml").read_text("utf-8"))
-        content.append(
-            f"<h3>{html.escape(each.arm.name)}, seed {each.seed}</h3>"
-            f"<p>{html.escape(each.arm.means)}; loss {each.report['loss']:.3f} at the end; "
-            f"{html.escape(os.path.relpath(each.folder, at))}{links}</p>"
-            f"<details><summary>train.yaml</summary><pre>{configured}</pre></details>"
-        )
-    return _PAGE.format(title=html.escape(study.plan.title), content="\n".join(content))
+def _seconds_before(at: Path, command: str) -> float:
+    """Returns what earlier calls of the same study took."""
+    try:
+        before = json.loads((at / "study.json").read_text("utf-8"))
+    except FileNotFoundError:
+        return 0.0
+    return float(before["seconds"]) if before.get("command") == command else 0.0
+
+
+def _machine() -> str:
+    """Names the processor, and how many of its cores this process may use."""
+    cores = len(os.sched_getaffinity(0))
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return f"{next(named, 'a processor without a name')}, {cores} cores"

@@ -17,17 +17,25 @@ from sllm_data.experiments.arms import (
     Scale,
     _done,
     _Forecast,
-    beside,
     run_arms,
     train_document,
 )
-from sllm_data.experiments.figures import DRAWN, FIGURES, figures_of, over_seeds
+from sllm_data.experiments.figures import (
+    DRAWN,
+    FIGURES,
+    by_length,
+    figures_of,
+    over_seeds,
+    scores_of,
+)
+from sllm_data.experiments.result import Study
 from sllm_data.experiments.spoken import WHOLE, Data, make_dataset
 from sllm_data.experiments.studies import STUDIES
-from sllm_data.experiments.study import Study, as_text, run_study, write_study
+from sllm_data.experiments.study import _ahead, as_text, place_of, run_study, write_study
 from sllm_data.shards import read_part
 from sllm_data.steps import Progress
 from sllm_data.trainer.config import resolve_train
+from tests.evaluation.eval_dataset import write_dataset
 
 SCALE = Scale(steps=8, budget=256, rows=1)
 
@@ -35,13 +43,18 @@ SCALE = Scale(steps=8, budget=256, rows=1)
 TRANSCRIPT = "the baker lost six tables"
 INSIDE = {
     "attention": {
-        side: {"share": [0.0, *last], "saliency_share": [0.0, 0.5, 0.5]}
+        side: {
+            "share": [0.1, *last],
+            "saliency_share": [0.0, 0.5, 0.5],
+            "instruction": [0.1, 0.2, 0.3],
+            "content": [0.4, 0.4, 0.4],
+        }
         for side, last in {"speech": (0.2, 0.4), "backbone": (0.4, 0.8)}.items()
     },
     "cka": [0.1, 0.9],
     "losses": {
         name: {"value": 2.0}
-        for name in ("other instruction", "no instruction", "silence", "other speech")
+        for name in ("as it is", "other instruction", "no instruction", "silence", "other speech")
     },
 }
 
@@ -78,6 +91,7 @@ def outcome(seed, right, tmp_path, *, inside=None):
         arm=STUDIES["anchor-bias"].core[0],
         seed=seed,
         folder=tmp_path,
+        evaluation=tmp_path / "evaluation",
         answers=list(heard),
         heard={each.sample_id: audio_id for each, audio_id in heard.items()},
         inside=inside,
@@ -96,7 +110,33 @@ def test_figures_are_means_over_tasks_of_a_side_and_group(tmp_path):
     assert found["text_retention"] == 0.8
     assert found["held_out_task"] == 0.5
     assert found["held_out_instruction"] is None
+    assert found["wording_ratio"] is None
     assert found["instruction_speech"] is None
+
+
+def test_tasks_of_an_arm_are_told_from_those_that_only_others_train(tmp_path):
+    one = outcome(1, 4, tmp_path)
+    arm = replace(one.arm, tasks=("transcription", "topic"))
+    found = figures_of(replace(one, arm=arm))
+    assert (found["exact_trained"], found["exact_untrained"]) == (0.6, 0.4)
+    everything = figures_of(replace(one, arm=replace(arm, tasks=())))
+    assert everything["exact_trained"] == everything["exact_speech"]
+    assert everything["exact_untrained"] is None
+
+
+def test_scores_are_by_task_group_and_side(tmp_path):
+    found = {
+        (each.group, each.task, each.side): each for each in scores_of(outcome(1, 4, tmp_path))
+    }
+    topic = found["train", "topic", "speech"]
+    assert (topic.rows, topic.exact) == (10, 0.6)
+    assert found["unseen voices", "topic", "speech"].rows == 4
+    assert found["train", "topic", "text"].exact == 0.8
+
+
+def test_answers_are_counted_by_the_words_of_the_right_one(tmp_path):
+    found = by_length(outcome(1, 4, tmp_path), "speech")
+    assert found == {"2 to 4": (26, pytest.approx(12 / 26)), "5 to 8": (10, 0.9)}
 
 
 def test_figures_from_inside_are_of_the_last_layers(tmp_path):
@@ -131,29 +171,93 @@ def test_several_seeds_give_a_mean_and_a_spread(tmp_path):
     assert found["transcripts-full-1.5e-3"]["held_out_instruction"].value is None
 
 
-def test_the_page_shows_figures_and_configurations_and_escapes_them(tmp_path):
-    folder = tmp_path / "arms" / "a-1.5-seed1"
-    (folder / "evaluation-test-1").mkdir(parents=True)
-    (folder / "evaluation-test-1/index.html").touch()
-    beside(folder, ".yaml").write_text("seed: <b>1</b>\n")
-    one = replace(outcome(1, 4, tmp_path), folder=folder, report={"loss": 0.5})
-    study = Study(
-        name="anchor-bias",
-        outcomes=[one],
-        figures=over_seeds([one]),
-        scale=SCALE,
+@pytest.fixture
+def study(tmp_path):
+    """Of two seeds; what was heard is in a dataset."""
+    dataset = write_dataset(tmp_path / "data/dataset", parts=1)
+    (tmp_path / "data/run.yaml").write_text("recipe: <i>testbed</i>\n")
+    outcomes = []
+    for seed, prediction in ((1, TRANSCRIPT), (2, "good")):
+        folder = tmp_path / f"arms/a-1.5-seed{seed}"
+        evaluation = folder / "evaluation-test-1-8"
+        evaluation.mkdir(parents=True)
+        (evaluation / "states.png").write_bytes(b"png")
+        (folder / "train.yaml").write_text("seed: <b>1</b>\n")
+        answer = Prediction(
+            sample_id=f"sent{0:028}",
+            side="speech",
+            task="sentiment",
+            reference="good",
+            prediction=prediction,
+            eval_group="train",
+            transcript=TRANSCRIPT,
+        )
+        one = replace(
+            outcome(seed, 4, tmp_path, inside=INSIDE),
+            folder=folder,
+            evaluation=evaluation,
+            report={"loss": 0.5, "labels": 1_000, "seconds": 90.0},
+            answers=[answer],
+            heard={answer.sample_id: "librispeech/world/train-world/1"},
+        )
+        outcomes.append(one)
+    return Study(
+        name="attention",
+        outcomes=outcomes,
+        figures=over_seeds(outcomes),
+        scale=replace(SCALE, looked=8),
         hours=1.0,
-        seconds=2.0,
+        jobs=2,
+        seconds=60.0,
+        machine="a processor, 2 cores",
+        dataset=dataset,
+        run_yamls=[dataset.parent / "run.yaml"],
     )
-    write_study(study, tmp_path)
-    page = (tmp_path / "anchor-bias/index.html").read_text()
+
+
+def test_the_page_shows_figures_sound_and_all_that_made_it_and_escapes_them(study, tmp_path):
+    write_study(study, tmp_path / "attention")
+    page = (tmp_path / "attention/index.html").read_text()
     assert "seed: &lt;b&gt;1&lt;/b&gt;" in page
-    assert 'href="../arms/a-1.5-seed1/evaluation-test-1/index.html"' in page
-    assert page.count("data:image/png;base64,") == 1
-    assert (
-        json.loads((tmp_path / "anchor-bias/study.json").read_text())["trainings"][0]["seed"] == 1
+    assert "recipe: &lt;i&gt;testbed&lt;/i&gt;" in page
+    assert 'href="../arms/a-1.5-seed1/evaluation-test-1-8/index.html"' in page
+    assert page.count("<audio controls") == 1
+    assert page.count("data:image/png;base64,") == 3  # bars, layers, the first seed's states
+    assert "copies the transcript" in page
+    assert "--seeds 2 --hours 1 --steps 8" in page
+    assert "1,000 tokens trained in 1.5 minutes" in page
+    assert (tmp_path / "attention/layers.png").read_bytes().startswith(b"\x89PNG")
+    found = json.loads((tmp_path / "attention/study.json").read_text())
+    assert [each["figures"]["exact_speech"] for each in found["trainings"]] == [0.0, 1.0]
+    assert found["trainings"][0]["inside"]["cka"] == INSIDE["cka"]
+    assert "0.500 [0.000, 1.000]" in as_text(study)
+
+
+def test_a_figure_that_some_seeds_have_not_says_how_many_have(study):
+    first = replace(study.outcomes[0], losses={2: 0.1})
+    plan = replace(study, name="interleaving", outcomes=(first, study.outcomes[1]))
+    lines = replace(plan, figures=over_seeds(plan.outcomes)).lines()
+    assert "2.000 (1 of 2)" in lines[0]
+
+
+def test_another_split_has_a_page_of_its_own(tmp_path):
+    assert place_of(tmp_path, "losses", "test") == tmp_path / "losses"
+    assert place_of(tmp_path, "losses", "validation") == tmp_path / "losses-validation"
+
+
+def test_what_is_ahead_is_said_with_the_time_of_what_is_finished(tmp_path):
+    arms = STUDIES["losses"].core[:2]
+    assert _ahead(tmp_path, arms, [1], SCALE, 2) == (
+        "datasets: 1 (0 there); trainings of 8 steps: 2 (0 finished), and the questions to each "
+        "model; how long they take is said when the first steps are seen"
     )
-    assert "0.300" in as_text(study)
+    (tmp_path / "data/dataset").mkdir(parents=True)
+    done = tmp_path / f"arms/{arms[0].name}-seed1"
+    done.mkdir(parents=True)
+    (done / "report.json").write_text(json.dumps({"report": {"seconds": 600.0}}))
+    said = _ahead(tmp_path, arms, [1, 2], SCALE, 2)
+    assert said.startswith("datasets: 1 (1 there); trainings of 8 steps: 4 (1 finished)")
+    assert said.endswith("the others take about 15 minutes")
 
 
 ARMS = {arm.name: arm for plan in STUDIES.values() for arm in (*plan.core, *plan.more)}
@@ -312,7 +416,8 @@ def test_the_command_makes_a_page_of_a_study_and_goes_on_with_it(tmp_path, engin
     assert list(study["figures"]) == [arm]
     assert study["trainings"][0]["report"]["steps"] == 4
     page = (tmp_path / "study/anchor-bias/index.html").read_text()
-    assert page.count("<h3>") == 1
+    assert page.count("<audio controls") > 3
+    assert "<summary>train.yaml</summary>" in page
 
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / "study").rglob("weights*")}
     assert len(made) == 1
