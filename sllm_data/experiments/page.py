@@ -185,8 +185,9 @@ def _what_was_run(study: Study, at: Path) -> Iterable[str]:
             f'<a href="{link}">{html.escape(each.evaluation.name)}</a></p>'
         )
         if each.seed == study.outcomes[0].seed:
-            for name in drawn:
-                yield picture(f"{name} of {each.arm.name}", (each.evaluation / name).read_bytes())
+            for path in (each.evaluation / name for name in drawn):
+                if path.is_file():  # a few clips have no map
+                    yield picture(f"{path.name} of {each.arm.name}", path.read_bytes())
         yield _folded("train.yaml", (each.folder / "train.yaml").read_text("utf-8"))
 
 
