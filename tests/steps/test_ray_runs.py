@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 import warnings
@@ -315,3 +316,38 @@ def test_a_client_whose_connection_is_lost_ends_with_a_sentence_and_goes_on(
     finish(run_yaml)
 
     assert digests(tmp_path / "d") == alone
+
+
+@pytest.mark.parametrize("by_client", [False, True])
+@pytest.mark.timeout(400)
+def test_a_command_killed_beside_a_cluster_that_stays_goes_on_there_alone(
+    tmp_path, configured, written, notes, by_client
+):
+    """Its engines hold parts when it is killed; they have ended before those of the next begin."""
+    for path in notes.iterdir():  # of another test
+        path.unlink()
+    backbone = {"engine": "scripted", "function": "crew_script:hold", "max_in_flight": 1}
+    fields = {"backbone": backbone | {"workers": 2}}
+    run_yaml = written(tmp_path, by_client=by_client, **fields)
+    path = {"PYTHONPATH": os.pathsep.join(sys.path)}
+
+    def engines_but(known: set[int], run: Run) -> set[int]:
+        while len(pids := {int(path.stem) for path in notes.glob("*.pid")} - known) < 2:
+            assert run.process.poll() is None
+            time.sleep(_GLANCE_S)
+        return pids
+
+    killed = Run(run_yaml, environment=path)
+    before = engines_but(set(), killed)
+    killed.kill(group=True)
+    assert killed.wait().status == -signal.SIGKILL
+    again = Run(run_yaml, environment=path)
+    after = engines_but(before, again)
+    assert not [pid for pid in before if psutil.pid_exists(pid)]
+    (notes / "go").touch()
+    ended = again.wait()
+
+    assert ended.status == 0, ended.said
+    assert len(after) == 2
+    build(configured(tmp_path / "alone", **fields))
+    assert digests(tmp_path / "d") == digests(tmp_path / "alone")
