@@ -18,11 +18,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from sllm_data.errors import ConfigError
+from sllm_data.errors import ConfigError, EngineError, SllmDataError
 from sllm_data.runners import cluster_guard
 from sllm_data.runners.config import RunnerConfig
 
 _CONNECT_S = 5.0
+_JOINS = 3
+_BY_CLIENT = "ray://"
 _OBJECT_STORE_BYTES = 100 << 20
 """Parts travel by the output folder; through Ray go jobs and records of a kilobyte."""
 _QUIET = {
@@ -39,11 +41,12 @@ _ALONE = {
 
 
 class _Holders:
-    """How many hold the connection, and how to let go of it."""
+    """How many hold the connection, of which kind it is, and how to let go of it."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.count = 0
+        self.by_client = False
         self.started = ExitStack()
 
 
@@ -86,8 +89,11 @@ def join_cluster(config: RunnerConfig) -> None:
                 _start(ray, config, stack)
             else:
                 _join(ray, address)
+            _holders.by_client = (address or "").startswith(_BY_CLIENT)
             # no setting keeps its words on lost workers from standard output, where --json is
             ray._private.worker._worker_logs_enabled = False  # noqa: SLF001
+            # nor from starting a cluster where a connection was lost
+            ray._private.auto_init_hook.enable_auto_connect = False  # noqa: SLF001
             _holders.started.callback(stack.pop_all().close)
 
 
@@ -131,18 +137,26 @@ def _guarded(folder: str) -> Iterator[None]:
 def _join(ray: Any, address: str) -> None:  # Any: untyped module
     if address != "auto":
         _check_somebody_listens(address)
-    try:
-        ray.init(address=address, **_silence())
-    except (OSError, RuntimeError, ValueError, ConnectionError) as error:
-        raise ConfigError(
-            f"runner.address: {address} must be that of a Ray cluster with this version of Ray "
-            f"and Python, it can't be joined: {_first(error)}"
-        ) from error
+    for left in reversed(range(_JOINS)):
+        try:
+            ray.init(address=address, **_silence())
+        except (OSError, RuntimeError, ValueError, ConnectionError) as error:
+            # what Ray starts for a client of `ray://` dies at times as it starts (its issue 63202)
+            is_refused = isinstance(error, ConnectionAbortedError)
+            if is_refused and left:
+                continue
+            cause = str(error).strip().splitlines()[-1] if is_refused else _first(error)
+            raise ConfigError(
+                f"runner.address: {address} must be that of a Ray cluster with this version of "
+                f"Ray and Python, it can't be joined: {cause}"
+            ) from error
+        else:
+            return
 
 
 def _check_somebody_listens(address: str) -> None:
     """Asks before Ray does, which tries for five minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    host, _, port = address.removeprefix(_BY_CLIENT).rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
     except (OSError, ValueError, OverflowError) as error:
@@ -151,6 +165,31 @@ def _check_somebody_listens(address: str) -> None:
             f"{error}; start the cluster, correct runner.address or RAY_ADDRESS, or leave both "
             "out for a cluster of this machine"
         ) from error
+
+
+@contextmanager
+def loss_told() -> Iterator[None]:
+    """Tells by one sentence that a connection by `ray://` was lost within a block.
+
+    What Ray raises then is of many kinds: of gRPC, of its own, or what it raises in a process
+    that never joined a cluster.
+
+    Raises:
+        EngineError: It was lost.
+    """
+    from ray.util.client import ray as client  # noqa: PLC0415 - as above
+
+    try:
+        yield
+    except SllmDataError:
+        raise
+    except Exception as error:
+        if _holders.by_client and not client.is_connected():
+            raise EngineError(
+                "the connection to the Ray cluster must stay, it was lost; run the same command "
+                "again: committed parts stand"
+            ) from error
+        raise
 
 
 def _silence() -> dict[str, Any]:  # Any: arguments of ray.init

@@ -24,7 +24,7 @@ from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sllm_data.errors import EngineError
-from sllm_data.runners.cluster import cluster_kept, join_cluster
+from sllm_data.runners.cluster import cluster_kept, join_cluster, loss_told
 from sllm_data.runners.config import RunnerConfig
 from sllm_data.runners.fence import Fence
 from sllm_data.runners.place import Place, outcome_of, result_of
@@ -199,36 +199,38 @@ class Crew:
             is_done: Whether a part of a worker that died stands; if not, another takes it.
 
         Raises:
-            EngineError: A part lost its worker too often, or no node has room for a worker.
+            EngineError: A part lost its worker too often, no node has room for a worker, or the
+                connection to the cluster was lost.
             SllmDataError: Whatever the function raised; the other workers are ended.
         """
         order = _Order(place=Place.here(fence), payload=pickle.dumps((function, job)))
-        shift = _Shift(order, numbers)
-        try:
-            for _ in range(workers):
-                shift.begin(self._hire())
-            yield from self._until_done(shift, numbers, is_done)
-        except RayError as error:
-            self._dismiss_all(shift)
-            raise EngineError(
-                f"the node of the Ray cluster where this run began must stay, it was lost "
-                f"({cause_of(error)}); run the same command again: committed parts stand"
-            ) from error
-        except BaseException:
-            self._dismiss_all(shift)
-            raise
-        finally:
-            ray.kill(shift.desk)
-        self._dismiss(shift.working.values())  # they wait for room, and nothing is left to do
-        self._idle += shift.idle
+        with loss_told():
+            shift = _Shift(order, numbers)
+            try:
+                for _ in range(workers):
+                    shift.begin(self._hire())
+                yield from self._until_done(shift, numbers, is_done)
+            except RayError as error:
+                self._dismiss_all(shift)
+                raise EngineError(
+                    f"the node of the Ray cluster where this run began must stay, it was lost "
+                    f"({cause_of(error)}); run the same command again: committed parts stand"
+                ) from error
+            except BaseException:
+                self._dismiss_all(shift)
+                raise
+            finally:
+                ray.kill(shift.desk)
+            self._dismiss(shift.working.values())  # they wait for room, and nothing is left to do
+            self._idle += shift.idle
 
     def close(self) -> None:
         """Ends the workers, and what they have loaded."""
-        closing = [worker.hand.close.remote() for worker in self._idle]
-        ray.wait(closing, num_returns=len(closing), timeout=_CLOSE_S) if closing else None
-        self._dismiss(self._idle)
-        self._idle = []
-        self._stack.close()
+        idle, self._idle = self._idle, []
+        with self._stack, loss_told():
+            closing = [worker.hand.close.remote() for worker in idle]
+            ray.wait(closing, num_returns=len(closing), timeout=_CLOSE_S) if closing else None
+            self._dismiss(idle)
 
     def _until_done(
         self, shift: "_Shift", numbers: Sequence[int], is_done: Callable[[int], bool]
@@ -261,8 +263,8 @@ class Crew:
             ray.kill(worker.hand)
 
     def _dismiss_all(self, shift: "_Shift") -> None:
-        self._dismiss([*shift.working.values(), *shift.idle, *self._idle])
-        self._idle = []
+        idle, self._idle = self._idle, []
+        self._dismiss([*shift.working.values(), *shift.idle, *idle])
 
     def _no_room(self) -> str:
         return (

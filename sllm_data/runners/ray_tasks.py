@@ -17,7 +17,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from sllm_data.errors import OutputError
-from sllm_data.runners.cluster import check_room, cluster_kept, join_cluster
+from sllm_data.runners.cluster import check_room, cluster_kept, join_cluster, loss_told
 from sllm_data.runners.config import RunnerConfig
 from sllm_data.runners.fence import Fence
 from sllm_data.runners.place import Place, outcome_of, result_of
@@ -62,8 +62,9 @@ def map_on_cluster(
     Raises:
         ConfigError: The cluster can't be joined, or no node is large enough for a task.
         OutputError: A job lost its worker too often, or a node lacks what the run needs.
+        EngineError: The connection to the cluster was lost.
     """
-    with cluster_kept():
+    with cluster_kept(), loss_told():
         join_cluster(config)
         check_room(config)
         task = _TASK.options(num_cpus=config.cpus_per_task, name=step.__name__.strip("_"))

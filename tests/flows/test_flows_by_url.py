@@ -1,6 +1,7 @@
 """Flows on datasets that lie in object storage: a real S3 server, moto's, over HTTP."""
 
 import contextvars
+import signal
 import threading
 import time
 from contextlib import contextmanager
@@ -13,13 +14,16 @@ import yaml
 from prefect.artifacts import Artifact
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL
+from steps_datasets import build, digests
 
 from flows import publish, train, validate
 from flows.build_corpus import build_corpus
 from flows.lease import NAME
+from sllm_data.config import resolve
 from sllm_data.errors import ConfigError
 from sllm_data.testbed import write_librispeech
 from sllm_data.testbed.assets import shipped
+from tests.faults.harness import Run, finish
 
 pytestmark = [
     pytest.mark.prefect,
@@ -108,6 +112,42 @@ def test_what_one_worker_builds_by_url_another_one_validates_and_publishes(
     assert publish.main([url, str(tmp_path / "public")]) == 0
     assert (tmp_path / "public/README.md").is_file()
     assert not (again / NAME).exists()
+
+
+@pytest.mark.timeout(600)
+def test_a_flow_by_url_on_ray_that_is_killed_goes_on_to_the_bytes_of_one_process_here(
+    server, s3, moto, run_yaml, tmp_path
+):
+    bucket = boto3.resource("s3", endpoint_url=f"http://127.0.0.1:{moto}").Bucket(s3.bucket)
+    fields = yaml.safe_load(run_yaml.read_text()) | {"part_size": 1}
+    build(resolve(fields | {"output": str(tmp_path / "here")}, where="test"))
+    slow = {"engine": "scripted", "workers": 2, "latency_s": 2, "max_in_flight": 1}
+    fields |= {"runner": {"kind": "ray", "workers": 2}, "backbone": slow, "storage": {}}
+    run_yaml.write_text(yaml.safe_dump(fields))
+    command = {
+        "program": ("-m", "flows.build_corpus"),
+        "environment": {"PREFECT_API_URL": PREFECT_API_URL.value()},
+    }
+
+    def answered() -> dict:
+        prefix = "data/dataset/responses/"
+        return {item.key: item.last_modified for item in bucket.objects.filter(Prefix=prefix)}
+
+    killed = Run(run_yaml, **command)
+    while not answered():
+        assert killed.process.poll() is None
+        time.sleep(0.05)
+    killed.kill(group=True)
+    assert killed.wait().status == -signal.SIGKILL
+    kept = answered()
+    finish(run_yaml, **command)
+
+    for item in bucket.objects.filter(Prefix="data/dataset/"):
+        path = tmp_path / "there" / item.key.removeprefix("data/dataset/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        bucket.download_file(item.key, str(path))
+    assert digests(tmp_path / "there") == digests(tmp_path / "here")
+    assert kept.items() < answered().items()  # it was in the middle, and nothing is made twice
 
 
 def test_a_url_that_names_nothing_is_one_sentence(server, s3, run_yaml, tmp_path, capsys):

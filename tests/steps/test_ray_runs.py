@@ -2,13 +2,19 @@
 
 import os
 import signal
+import socket
+import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 import ray
+import yaml
 from ray.cluster_utils import Cluster
 from steps_datasets import build, digests, rows
 
@@ -19,6 +25,7 @@ from sllm_data.runners.cluster import join_cluster
 from sllm_data.runners.ray_crew import Crew
 from sllm_data.steps import Progress, run_step
 from sllm_data.steps.forecast import forecast
+from tests.faults.harness import Run, assert_one_sentence, finish
 from tests.runners import ray_jobs as jobs
 
 BEFORE = ("candidates", "ingest", "index", "plan.main")
@@ -152,10 +159,21 @@ def test_nobody_at_the_address_is_told_before_anything_is_read(tmp_path, configu
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
+def client_port() -> int:
+    """Where the cluster listens to those who are none of its machines (`ray://`)."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def cluster(client_port) -> Iterator[Cluster]:
     """A node with one CPU and one GPU, so that another of its kind can be removed."""
     ray.shutdown()
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": 1})
+    head = {"num_cpus": 1, "num_gpus": 1, "ray_client_server_port": client_port}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # Ray leaves logs of its client's open
+        made = Cluster(initialize_head=True, head_node_args=head)
     yield made
     ray.shutdown()
     made.shutdown()
@@ -234,3 +252,102 @@ def test_the_last_engine_takes_the_parts_of_a_removed_node_though_it_found_none(
     assert len(lost) == 1
     assert sorted(news) == [0, 1]
     assert (tmp_path / f"{lost[0]}").read_text() != second.node_id
+
+
+@pytest.fixture
+def written(document, cluster, client_port):
+    """Writes a run.yaml that works on the cluster, by `ray://` or as one of its machines."""
+
+    def write(folder: Path, *, by_client: bool, **fields: Any) -> Path:
+        address = f"ray://127.0.0.1:{client_port}" if by_client else cluster.address
+        runner = {"kind": "ray", "workers": 2, "address": address}
+        run_yaml = folder / "run.yaml"
+        run_yaml.write_text(yaml.safe_dump(document(folder / "d", runner=runner, **fields)))
+        return run_yaml
+
+    return write
+
+
+def _ways_in() -> list[psutil.Process]:
+    """What the head has started for each that comes by `ray://`."""
+    found = [(p, p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"])]
+    return [process for process, command in found if "--mode=specific-server" in command]
+
+
+@pytest.mark.timeout(400)
+def test_a_run_by_ray_s_client_makes_the_same_bytes_as_one_process(tmp_path, written, alone):
+    backbone = {"engine": "scripted", "workers": 2}
+    finish(written(tmp_path, by_client=True, backbone=backbone))
+
+    assert digests(tmp_path / "d") == alone
+
+
+@pytest.mark.timeout(400)
+def test_a_client_whose_way_in_dies_at_its_start_comes_in_by_another(tmp_path, written):
+    """As it does at times by itself, while Ray forks."""
+    before = _ways_in()
+    run = Run(written(tmp_path, by_client=True))
+    while not (new := [process for process in _ways_in() if process not in before]):
+        assert run.process.poll() is None
+        time.sleep(_GLANCE_S)
+    new[0].kill()
+
+    ended = run.wait()
+    assert ended.status == 0, ended.said
+
+
+@pytest.mark.timeout(600)
+def test_a_client_whose_connection_is_lost_ends_with_a_sentence_and_goes_on(
+    tmp_path, written, alone
+):
+    """While tasks work, and while engines do."""
+    slow = {"engine": "scripted", "workers": 2, "latency_s": 0.2, "max_in_flight": 4}
+    run_yaml = written(tmp_path, by_client=True, backbone=slow, watch={"log": "none"})
+    for table in ("audio", "responses/main"):
+        run = Run(run_yaml, environment={"RAY_CLIENT_RECONNECT_GRACE_PERIOD": "1"})
+        while not list((tmp_path / "d" / table).glob("part-*")):
+            assert run.process.poll() is None
+            time.sleep(_GLANCE_S)
+        for process in _ways_in():
+            process.kill()
+        ended = run.wait()
+        assert_one_sentence(ended)
+        assert "the connection to the Ray cluster must stay" in ended.said
+    finish(run_yaml)
+
+    assert digests(tmp_path / "d") == alone
+
+
+@pytest.mark.parametrize("by_client", [False, True])
+@pytest.mark.timeout(400)
+def test_a_command_killed_beside_a_cluster_that_stays_goes_on_there_alone(
+    tmp_path, configured, written, notes, by_client
+):
+    """Its engines hold parts when it is killed; they have ended before those of the next begin."""
+    for path in notes.iterdir():  # of another test
+        path.unlink()
+    backbone = {"engine": "scripted", "function": "crew_script:hold", "max_in_flight": 1}
+    fields = {"backbone": backbone | {"workers": 2}}
+    run_yaml = written(tmp_path, by_client=by_client, **fields)
+    path = {"PYTHONPATH": os.pathsep.join(sys.path)}
+
+    def engines_but(known: set[int], run: Run) -> set[int]:
+        while len(pids := {int(path.stem) for path in notes.glob("*.pid")} - known) < 2:
+            assert run.process.poll() is None
+            time.sleep(_GLANCE_S)
+        return pids
+
+    killed = Run(run_yaml, environment=path)
+    before = engines_but(set(), killed)
+    killed.kill(group=True)
+    assert killed.wait().status == -signal.SIGKILL
+    again = Run(run_yaml, environment=path)
+    after = engines_but(before, again)
+    assert not [pid for pid in before if psutil.pid_exists(pid)]
+    (notes / "go").touch()
+    ended = again.wait()
+
+    assert ended.status == 0, ended.said
+    assert len(after) == 2
+    build(configured(tmp_path / "alone", **fields))
+    assert digests(tmp_path / "d") == digests(tmp_path / "alone")
