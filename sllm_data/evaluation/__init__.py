@@ -9,6 +9,7 @@
     bootstrap     confidence intervals by drawing rows again, seeded
     tables        cells, groups, pairs: all figures of a set of predictions
     asking        a model and a dataset become predictions
+    forced        what forced texts cost, changed rows and plain ones, saved beside predictions
     report, page, plots   the figures as text, JSON, one page, and pictures
 
 Every definition, with its source, stands in docs/evaluation.md.

@@ -24,7 +24,6 @@ from sllm_data.evaluation.cascade import (
     transcriber_of,
     utterances_of,
 )
-from sllm_data.evaluation.config import BootstrapConfig
 from sllm_data.evaluation.latency import Latency, measure
 from sllm_data.evaluation.predictions import SIDES, Prediction
 from sllm_data.evaluation.probing.diagnosing import Diagnostics, diagnose
@@ -170,7 +169,7 @@ def ask(
 
 
 def look_into(
-    trained: Trained, asking: Asking, skipped: Sequence[Skipped], config: BootstrapConfig
+    trained: Trained, asking: Asking, skipped: Sequence[Skipped], *, seed: int
 ) -> Diagnostics:
     """Looks into a model on the first rows of each task.
 
@@ -178,7 +177,7 @@ def look_into(
         trained: The model.
         asking: Which rows, and how many.
         skipped: Rows that can't be asked; they are passed over.
-        config: Of the intervals.
+        seed: Of the map of states.
 
     Raises:
         ShardError: There is no row that can be looked into.
@@ -195,7 +194,7 @@ def look_into(
         )
     finally:
         clips.close()
-    return diagnose(trained, probes, config)
+    return diagnose(trained, probes, seed=seed)
 
 
 def _split(asking: Asking) -> Split:

@@ -1,11 +1,20 @@
 """All of an evaluation: a model is asked or a file is read, and a folder is written."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sllm_data.evaluation.config import EvaluationConfig
+from sllm_data.evaluation.forced import (
+    COUNTERFACTUALS,
+    RETENTION,
+    ForcedLoss,
+    added_losses,
+    read_forced,
+    retention_of,
+    write_forced,
+)
 from sllm_data.evaluation.page import Evaluated
 from sllm_data.evaluation.predictions import (
     check_known,
@@ -15,6 +24,7 @@ from sllm_data.evaluation.predictions import (
 from sllm_data.evaluation.rows import Skipped, all_ids
 from sllm_data.evaluation.tables import Report, tabulate
 from sllm_data.evaluation.writing import write_evaluation
+from sllm_data.files import is_file, writing
 
 if TYPE_CHECKING:
     from sllm_data.evaluation.asking import Asking
@@ -80,9 +90,18 @@ def evaluate(  # noqa: PLR0913 - options of a command
         trained = load_trained(model, device=where, dtype=dtype)
         asked = ask(trained, asking, name=_name(model), watch=watch)
         predictions, skipped = asked.predictions, asked.skipped
+        _remove_forced(output)
         write_predictions(written, predictions)  # they took hours, and what follows may fail
-        looked = look_into(trained, asking, skipped, config.bootstrap) if asking.diagnose else None
-        kept = retention(trained, texts, config.bootstrap) if texts else None
+        looked = None
+        changed: Sequence[ForcedLoss] = ()
+        read: Sequence[ForcedLoss] = ()
+        if asking.diagnose:
+            looked = look_into(trained, asking, skipped, seed=config.bootstrap.seed)
+            changed = looked.losses
+            write_forced(output / COUNTERFACTUALS, changed)
+        if texts:
+            read = retention(trained, texts)
+            write_forced(output / RETENTION, read)
     facts = {
         "dataset": _name(asking.dataset),
         "split": asking.split,
@@ -97,8 +116,9 @@ def evaluate(  # noqa: PLR0913 - options of a command
         facts=facts,
         dataset=asking.dataset,
         diagnostics=looked,
+        losses=added_losses(changed, config.bootstrap),
         latency=asked.latency,
-        retention=kept,
+        retention=retention_of(read, config.bootstrap),
     )
     files = write_evaluation(evaluated, output, num_examples=num_examples)
     return Outcome(report=evaluated.report, skipped=tuple(skipped), files=(written, *files))
@@ -112,7 +132,7 @@ def rescore(
     dataset: Path | None = None,
     num_examples: int = 2,
 ) -> Outcome:
-    """Scores predictions that were saved.
+    """Scores predictions that were saved, and what `forced` saved beside a `predictions.jsonl`.
 
     Args:
         source: The file.
@@ -122,7 +142,7 @@ def rescore(
         num_examples: Answers on the page for each task of each group.
 
     Raises:
-        ShardError: The file is broken, or is not of that dataset.
+        ShardError: The file or one beside it is broken, or is not of that dataset.
         OutputError: The folder can't be written.
     """
     predictions = read_predictions(source)
@@ -130,15 +150,38 @@ def rescore(
     if dataset is not None:
         check_known(source, predictions, all_ids(dataset), dataset=dataset)
         facts["dataset"] = _name(dataset)
+    changed = _beside(source, COUNTERFACTUALS, known={each.sample_id for each in predictions})
     evaluated = Evaluated(
         predictions=predictions,
         config=config,
         report=tabulate(predictions, config),
         facts=facts,
         dataset=dataset,
+        losses=added_losses(changed, config.bootstrap),
+        retention=retention_of(_beside(source, RETENTION), config.bootstrap),
     )
     files = write_evaluation(evaluated, output, num_examples=num_examples)
     return Outcome(report=evaluated.report, skipped=(), files=tuple(files))
+
+
+def _beside(
+    source: Path, name: str, *, known: Collection[str] | None = None
+) -> Sequence[ForcedLoss]:
+    """Returns what `evaluate` saved beside its predictions; nothing where it saved none.
+
+    A file of another name holds other answers, of which what lies there says nothing.
+    """
+    path = source.with_name(name)
+    if source.name != PREDICTIONS or not is_file(path):
+        return ()
+    return read_forced(path, known=known)
+
+
+def _remove_forced(output: Path) -> None:
+    """Removes what an evaluation before left, which is not of the predictions to come."""
+    with writing(output):
+        for name in (COUNTERFACTUALS, RETENTION):
+            (output / name).unlink(missing_ok=True)
 
 
 def _name(folder: Path) -> str:

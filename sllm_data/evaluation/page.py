@@ -8,12 +8,14 @@ import base64
 import html
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sllm_data.evaluation.bootstrap import Estimate
 from sllm_data.evaluation.config import EvaluationConfig
 from sllm_data.evaluation.following import judge
+from sllm_data.evaluation.forced import AS_IT_IS, Retention
 from sllm_data.evaluation.measures import METRICS
 from sllm_data.evaluation.players import asked
 from sllm_data.evaluation.predictions import SIDES, Prediction
@@ -31,7 +33,6 @@ from sllm_data.words import words
 if TYPE_CHECKING:
     from sllm_data.evaluation.latency import Latency
     from sllm_data.evaluation.probing.diagnosing import Diagnostics
-    from sllm_data.evaluation.retention import Retention
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
@@ -75,9 +76,11 @@ class Evaluated:
     """Where instructions and audio of the examples are; without it they are left out."""
     diagnostics: "Diagnostics | None" = None
     """What was seen inside the model, where somebody looked."""
+    losses: Mapping[str, Estimate] = field(default_factory=dict)
+    """Of references as the rows are, and what each change adds, see `forced`."""
     latency: "Sequence[Latency]" = ()
     """Of answers end to end and by a cascade, where one was asked."""
-    retention: "Retention | None" = None
+    retention: Retention | None = None
     """Of plain text, where some was read."""
 
 
@@ -109,7 +112,7 @@ def page(evaluated: Evaluated, *, plots: Mapping[str, bytes], num_examples: int)
         f"<p>{html.escape(note)}</p>",
         *_pairs(report),
         *(picture(name, plot) for name, plot in plots.items()),
-        *_changes(evaluated.diagnostics),
+        *_changes(evaluated.losses),
         *_latency(evaluated.latency),
         *_retention(evaluated.retention),
         "<h2>Tasks</h2>",
@@ -153,15 +156,16 @@ def _pairs(report: Report) -> Iterable[str]:
     yield f"<details><summary>by task</summary>{table(('task', *header), lines)}</details>"
 
 
-def _changes(diagnostics: "Diagnostics | None") -> Iterable[str]:
-    if diagnostics is None:
+def _changes(losses: Mapping[str, Estimate]) -> Iterable[str]:
+    if not losses:
         return
+    rows = losses[AS_IT_IS].rows
     yield "<h2>Loss of the reference when the row is another</h2>"
     yield (
-        f"<p>Nats a token, over {diagnostics.rows:,} rows that were looked into: as it is, and "
-        "what each change adds.</p>"
+        f"<p>Nats a token, over {rows:,} rows that were looked into: as it is, and what each "
+        "change adds.</p>"
     )
-    lines = [(name, shown(found), f"{found.rows:,}") for name, found in diagnostics.losses.items()]
+    lines = [(name, shown(found), f"{found.rows:,}") for name, found in losses.items()]
     yield table(("row", "nats", "rows"), lines)
 
 
@@ -183,7 +187,7 @@ def _latency(latency: "Sequence[Latency]") -> Iterable[str]:
         yield table(("tokens of an answer", "speech", "cascade", "ratio"), lines)
 
 
-def _retention(found: "Retention | None") -> Iterable[str]:
+def _retention(found: Retention | None) -> Iterable[str]:
     if found is None:
         return
     yield "<h2>Plain text</h2>"

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sllm_data.evaluation.bootstrap import Estimate
+from sllm_data.evaluation.forced import AS_IT_IS
 from sllm_data.evaluation.report import group_name
 from sllm_data.evaluation.tables import Report
 
@@ -16,7 +17,7 @@ _COLOURS = ("#3867b7", "#d9822b", "#6b7785", "#2f9e6e", "#9a5bbf")
 _PER_GROUP = 0.8  # of the space between two groups is taken by their bars
 
 
-def figure_plots(report: Report) -> dict[str, bytes]:
+def figure_plots(report: Report, losses: Mapping[str, Estimate]) -> dict[str, bytes]:
     """Returns PNG files by name; a picture that would be empty is left out."""
     groups = [group for group in report.groups if group.rows]
     names = list(dict.fromkeys(group_name(each.split, each.eval_group) for each in groups))
@@ -42,6 +43,7 @@ def figure_plots(report: Report) -> dict[str, bytes]:
             *_by_task(report, "anchor"),
         ),
         "nll_gap": _gaps(report),
+        "counterfactuals": _changes(losses),
     }
     return {name: content for name, content in plots.items() if content is not None}
 
@@ -65,6 +67,13 @@ def _gaps(report: Report) -> bytes | None:
     names = [f"{each.task}\n({group_name(each.split, each.eval_group)})" for each in pairs]
     gaps: dict[str, list[Estimate | None]] = {"speech less text": [each.nll_gap for each in pairs]}
     return bars("Loss of the reference: nats a token, speech less text", names, gaps)
+
+
+def _changes(losses: Mapping[str, Estimate]) -> bytes | None:
+    changes = [name for name in losses if name != AS_IT_IS]
+    added: list[Estimate | None] = [losses[name] for name in changes]
+    title = "What a change adds to the loss of the reference: nats a token"
+    return bars(title, changes, {"added": added})
 
 
 def bars(

@@ -169,8 +169,10 @@ def numbered_json(path: Path) -> Iterator[tuple[int, bytes]]:
         ) from error
 
 
-def parsed_line(reader: TypeAdapter[T], path: Path, number: int, line: bytes) -> T:
-    """Returns what a line says.
+def parsed_line(
+    reader: TypeAdapter[T], path: Path, number: int, line: bytes, *, what: str = "prediction"
+) -> T:
+    """Returns what a line says; `what` it is, for the sentence of an error.
 
     Raises:
         ShardError: It is broken.
@@ -182,7 +184,7 @@ def parsed_line(reader: TypeAdapter[T], path: Path, number: int, line: bytes) ->
         where = ".".join(map(str, first["loc"])) or "the line"
         why = first["msg"].removeprefix("Value error, ")
         raise ShardError(
-            f"{path}, line {number}: must be the JSON of one prediction, {where}: {why}; "
+            f"{path}, line {number}: must be the JSON of one {what}, {where}: {why}; "
             "mend or remove the line"
         ) from error
 

@@ -6,38 +6,21 @@ model that only moved where speech comes in pays nothing here.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from sllm_data.chat.loading import load_tokenizer, locate
 from sllm_data.corpora.lines import OVERLONG, numbered_lines
 from sllm_data.errors import CorpusError
 from sllm_data.evaluation.backbone import as_backbone
-from sllm_data.evaluation.bootstrap import Estimate
-from sllm_data.evaluation.config import BootstrapConfig
-from sllm_data.evaluation.scores import difference, paired_ratios
+from sllm_data.evaluation.forced import BACKBONE, TRAINED, ForcedLoss
 from sllm_data.trainer.batch import PackedBatch, PackedText
 from sllm_data.trainer.data.packing import in_packs
 from sllm_data.trainer.trained import Trained
 
 _LONGEST = 2_048  # tokens of a text; the rest is left out
 _FEWEST = 2  # the second token is the first that something predicts
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Retention:
-    """Nats a token; intervals over texts, both models drawn in pairs."""
-
-    texts: int
-    tokens: int
-    """That are predicted."""
-    trained: Estimate
-    backbone: Estimate
-    added: Estimate
-    """By the training."""
 
 
 def read_texts(path: Path) -> list[str]:
@@ -76,15 +59,13 @@ def _text_of(line: bytes, *, where: str, path: Path) -> str:
     return found
 
 
-def retention(
-    trained: Trained, texts: Sequence[str], config: BootstrapConfig, *, budget: int = 4096
-) -> Retention:
-    """Reads texts with the LLM as it is and as it was.
+def retention(trained: Trained, texts: Sequence[str], *, budget: int = 4096) -> list[ForcedLoss]:
+    """Reads texts with the LLM as it is and as it was; returns what both pay for each.
 
     Args:
         trained: The model; it is what it was afterwards.
-        texts: One or more; of each the first 2,048 tokens count.
-        config: Of the intervals.
+        texts: One or more; of each the first 2,048 tokens count; one of a single token is left
+            out.
         budget: Tokens that are read at once.
 
     Raises:
@@ -92,33 +73,29 @@ def retention(
         ModelError: The backbone is not where it was.
     """
     ids = _tokens(trained, texts)
-    now = _sums(trained, ids, budget)
+    now = _sums(trained, list(ids.values()), budget)
     with as_backbone(trained.model):
-        then = _sums(trained, ids, budget)
-    lengths = np.array([len(each) - 1 for each in ids], np.float64)
-    counts = np.stack([now, lengths, then, lengths], axis=1)
-    after, before = paired_ratios(counts, config, "retention")
-    return Retention(
-        texts=len(ids),
-        tokens=int(lengths.sum()),
-        trained=after.estimate(config),
-        backbone=before.estimate(config),
-        added=difference(after, before).estimate(config),
-    )
+        then = _sums(trained, list(ids.values()), budget)
+    return [
+        ForcedLoss(row=str(number), condition=condition, nll=nll, nll_tokens=len(own) - 1)
+        for (number, own), after, before in zip(ids.items(), now, then, strict=True)
+        for condition, nll in ((TRAINED, after), (BACKBONE, before))
+    ]
 
 
-def _tokens(trained: Trained, texts: Sequence[str]) -> list[list[int]]:
+def _tokens(trained: Trained, texts: Sequence[str]) -> dict[int, list[int]]:
+    """Returns the tokens of texts that are long enough, by number."""
     llm = trained.config.llm
     folder, _ = locate(llm.model, revision=llm.revision)
     tokenizer = load_tokenizer(folder, model=llm.model)
-    found = [tokenizer(text)["input_ids"][:_LONGEST] for text in texts]
-    long_enough = [ids for ids in found if len(ids) >= _FEWEST]
+    found = (tokenizer(text)["input_ids"][:_LONGEST] for text in texts)
+    long_enough = {number: ids for number, ids in enumerate(found, 1) if len(ids) >= _FEWEST}
     if not long_enough:
         raise CorpusError(f"texts must have {_FEWEST} tokens or more, none of {len(texts):,} has")
     return long_enough
 
 
-def _sums(trained: Trained, ids: Sequence[list[int]], budget: int) -> np.ndarray:
+def _sums(trained: Trained, ids: Sequence[list[int]], budget: int) -> list[float]:
     """Returns the nats of each text."""
     model = trained.model
     found: list[float] = []
@@ -126,7 +103,7 @@ def _sums(trained: Trained, ids: Sequence[list[int]], budget: int) -> np.ndarray
         losses = model.label_losses(_batch(pack, mels=model.geometry.mels).to(model.device))
         parts = losses.double().cpu().split([len(each) - 1 for each in pack])
         found += [float(part.sum()) for part in parts]
-    return np.array(found)
+    return found
 
 
 def _batch(texts: Sequence[list[int]], *, mels: int) -> PackedBatch:

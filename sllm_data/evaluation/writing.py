@@ -3,7 +3,9 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from sllm_data.evaluation.forced import AS_IT_IS
 from sllm_data.evaluation.page import Evaluated, page
 from sllm_data.evaluation.plots import figure_plots
 from sllm_data.evaluation.report import as_json
@@ -25,15 +27,21 @@ def write_evaluation(evaluated: Evaluated, output: Path, *, num_examples: int) -
         ShardError: The dataset lacks the clip of an example.
         OutputError: The folder can't be written.
     """
-    plots = figure_plots(evaluated.report)
-    document = {
+    losses = evaluated.losses
+    plots = figure_plots(evaluated.report, losses)
+    document: dict[str, Any] = {  # Any: JSON document
         "facts": dict(evaluated.facts),
         "config": evaluated.config.model_dump(mode="json"),
         **as_json(evaluated.report),
     }
+    if losses:
+        document["diagnostics"] = {
+            "rows": losses[AS_IT_IS].rows,
+            "losses": {name: asdict(found) for name, found in losses.items()},
+        }
     if evaluated.diagnostics is not None:
         plots |= evaluated.diagnostics.plots
-        document["diagnostics"] = evaluated.diagnostics.as_json()
+        document["diagnostics"] |= evaluated.diagnostics.as_json()
     if evaluated.latency:
         from sllm_data.evaluation.latency import latency_plot  # noqa: PLC0415 - imports torch
 

@@ -10,6 +10,7 @@ Its folder:
     train.yaml       the complete configuration     checkpoints/   what going on needs
     metrics.jsonl    a line for each step           tensorboard/   the same as curves
     model/           what came of it                report.json    written last: it is finished
+    halved           is there where memory was too small for whole packs
 """
 
 import json
@@ -21,13 +22,13 @@ from typing import Protocol
 import torch
 
 from sllm_data.errors import TrainingError
-from sllm_data.files import output_lock
+from sllm_data.files import exists, output_lock, writing
 from sllm_data.trainer.batch import PackedBatch
 from sllm_data.trainer.boards import boards
 from sllm_data.trainer.checkpoint import save_checkpoint
 from sllm_data.trainer.config import TrainConfig
 from sllm_data.trainer.data.loader import PackStream
-from sllm_data.trainer.distributed import full, joined, told_of_memory
+from sllm_data.trainer.distributed import Ranks, full, joined, told_of_memory
 from sllm_data.trainer.figures import (
     METRICS,
     Meter,
@@ -45,6 +46,9 @@ from sllm_data.trainer.step import LossMeans, cut_in_halves
 from sllm_data.trainer.trained import save_trained
 
 Say = Callable[[str], None]
+
+HALVED = "halved"
+"""A file that says so; it stays until a person removes it."""
 
 _MEMORY = (
     "the GPU's memory must hold the model, two means for each trained number, and packs of {:,} "
@@ -101,7 +105,8 @@ def train(config: TrainConfig, progress: Progress, *, say: Say = _silent) -> Tra
             ranks=ranks,
         )
         tell = stack.enter_context(_telling(training, progress))
-        packs_of, is_halving, totals = iter(training.stream), False, Totals()
+        packs_of, totals = iter(training.stream), Totals()
+        is_halving = _is_halved(config, ranks, say=say)
         left_out = _LeftOut(training.stream, say=say)
 
         for step in range(training.steps_done, config.num_steps):
@@ -154,28 +159,58 @@ def _gradients(
 ) -> tuple[LossMeans, bool]:
     """Computes the gradients of a step; where memory is too small, once more in halves.
 
+    Where there are other ranks, they wait in the midst of the step for this one, and nothing can
+    be said to them. So all end, and cut packs in halves from when they are started again.
+
     Returns:
         The losses, and whether packs are cut in halves from now on.
+
+    Raises:
+        TrainingError: Memory is too small for halves, or there are other ranks.
     """
+    budget, marker = training.budget, training.config.output / HALVED
     while True:
         parts = cut_in_halves(packs) if is_halving else packs
         try:
             return training.stepper.gradients(parts, step=step + 1), is_halving
         except torch.cuda.OutOfMemoryError as error:
-            if is_halving or not training.ranks.is_alone:
+            if is_halving:
                 raise TrainingError(
-                    f"step {step + 1}: packs of {training.budget:,} positions must fit into the "
+                    f"step {step + 1}: halves of packs of {budget:,} positions must fit into the "
                     "GPU's memory, and do not; go on with activation_checkpointing of model.llm "
-                    "or model.encoder, or begin again in another output with a smaller data.budget"
+                    "or model.encoder, or begin again in another output with a data.budget of "
+                    f"{budget // 4} or less"
+                ) from error
+            with writing(marker):
+                marker.touch()
+            if not training.ranks.is_alone:
+                raise TrainingError(
+                    f"step {step + 1}: packs of {budget:,} positions must fit into the GPU's "
+                    "memory, and do not; start the same command again, which goes on from the "
+                    "last checkpoint and computes each pack in two halves (docs/training.md: "
+                    "torchrun can do it), or begin again in another output with a data.budget "
+                    f"of {budget // 2} or less"
                 ) from error
         training.optimizer.zero_grad(set_to_none=True)
         torch.cuda.empty_cache()
         is_halving = True
         say(
-            f"step {step + 1}: the GPU's memory is too small for packs of {training.budget:,} "
+            f"step {step + 1}: the GPU's memory is too small for packs of {budget:,} "
             "positions; from here on each is computed in two halves, with the same gradients but "
             "for dropout; a smaller data.budget is faster"
         )
+
+
+def _is_halved(config: TrainConfig, ranks: Ranks, *, say: Say) -> bool:
+    """Tells whether memory was too small for whole packs before; all ranks call it."""
+    marker = config.output / HALVED
+    if not ranks.largest(float(exists(marker))):
+        return False
+    say(
+        "the GPU's memory was too small for whole packs; each is computed in two halves, with the "
+        f"same gradients but for dropout; remove {marker} to try whole ones again"
+    )
+    return True
 
 
 class _LeftOut:

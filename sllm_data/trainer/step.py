@@ -50,7 +50,9 @@ class Stepper:
     def gradients(self, packs: Sequence[PackedBatch], *, step: int) -> LossMeans:
         """Computes the gradients of a step; those that are there must be none.
 
-        The loss of each token weighs the same, whichever pack or rank it is in.
+        The loss of each token weighs the same, whichever pack or rank it is in. A rank may have
+        more packs than another: layers that are sharded are gathered by all ranks at once, so
+        one that has no more goes over its last pack again, which counts for nothing.
 
         Raises:
             TrainingError: The loss is no number; the pack is saved.
@@ -61,10 +63,13 @@ class Stepper:
         # gradients are averaged over ranks, by FSDP and by add_up_gradients
         weight = self.ranks.world_size / num_labels
         found: list[LossSums] = []
-        for pack in packs:
+        for number in range(int(self.ranks.largest(len(packs)))):
+            is_own = number < len(packs)
+            pack = packs[number] if is_own else packs[-1]
             sums: LossSums = self.model(pack.to(self.ranks.device), self.losses)
-            (sums.total * weight).backward()
-            found.append(sums)
+            (sums.total * (weight if is_own else 0.0)).backward()
+            if is_own:
+                found.append(sums)
         totals = torch.stack([sums.total.detach() for sums in found]).tolist()
         self._refuse_no_number(packs, totals, step=step)
         return self._means(found, num_labels)

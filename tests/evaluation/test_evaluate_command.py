@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from sllm_data.cli_evaluate import evaluate
 from sllm_data.errors import ConfigError, ModelError, ShardError
 from sllm_data.evaluation.predictions import read_predictions
+from sllm_data.evaluation.probing.counterfactuals import CHANGES
 from sllm_data.shards import TABLES, write_part
 from tests.evaluation.eval_models import write_model
 
@@ -27,9 +28,11 @@ def model(trained, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def evaluated(model, dataset):
+def evaluated(model, dataset, tmp_path_factory):
     """A folder of one row of each task, and what was printed."""
-    options = ("--limit", 1, "--max-tokens", 12, "--diagnose", 1)
+    texts = tmp_path_factory.mktemp("texts") / "texts.txt"
+    texts.write_text("Anna sold a lamp.\nA\nThe ferry left the harbour late.\n")
+    options = ("--limit", 1, "--max-tokens", 12, "--diagnose", 1, "--texts", texts)
     options = ("--sides", "speech,text,backbone", *options)
     said = _run(model, dataset, *options)
     assert said.exit_code == 0, said.exception
@@ -58,13 +61,65 @@ def test_what_was_saved_gives_the_same_figures(evaluated, dataset, tmp_path):
     assert (tmp_path / "index.html").read_text().count("<audio controls") == 5
 
 
+def test_forced_losses_that_were_saved_give_the_same_figures(evaluated, tmp_path):
+    folder, _ = evaluated
+    said = _run("--from", folder / "predictions.jsonl", "--out", tmp_path)
+    assert said.exit_code == 0, said.exception
+    first, again = (json.loads((at / "evaluation.json").read_text()) for at in (folder, tmp_path))
+    assert again["retention"] == first["retention"]
+    assert again["retention"]["texts"] >= 2
+    assert set(again["diagnostics"]["losses"]) == CHANGES.keys() - {"other speech"}  # one clip
+    assert again["diagnostics"] == {
+        name: first["diagnostics"][name] for name in ("rows", "losses")
+    }
+    gaps = [pair["nll_gap"]["value"] for pair in first["pairs"] if pair["other"] == "text"]
+    assert gaps == [pair["nll_gap"]["value"] for pair in again["pairs"] if pair["other"] == "text"]
+    assert any(gaps)
+    pictures = [(at / "counterfactuals.png").read_bytes() for at in (folder, tmp_path)]
+    assert pictures[0] == pictures[1]
+
+
+def test_intervals_of_forced_losses_are_drawn_again_as_the_scoring_says(evaluated, tmp_path):
+    folder, _ = evaluated
+    scoring = tmp_path / "scoring.yaml"
+    scoring.write_text("bootstrap: {confidence: 0.5}")
+    _run("--from", folder / "predictions.jsonl", "--out", tmp_path, "--scoring", scoring)
+    first, again = (
+        json.loads((at / "evaluation.json").read_text())["diagnostics"]["losses"]["silence"]
+        for at in (folder, tmp_path)
+    )
+    assert again["value"] == first["value"]
+    assert first["low"] < again["low"] < again["high"] < first["high"]
+
+
+def test_forced_losses_of_an_evaluation_before_do_not_stay(evaluated, model, dataset, tmp_path):
+    folder = tmp_path / "evaluation"
+    shutil.copytree(evaluated[0], folder)
+    options = ("--sides", "speech", "--limit", 1, "--max-tokens", 1, "--out", folder)
+    assert _run(model, dataset, *options).exit_code == 0
+    assert not {"counterfactuals.jsonl", "retention.jsonl"} & {p.name for p in folder.iterdir()}
+
+
+def test_forced_losses_of_other_predictions_are_told(evaluated, tmp_path):
+    for name in ("predictions.jsonl", "counterfactuals.jsonl"):
+        shutil.copy(evaluated[0] / name, tmp_path)
+    answers = tmp_path / "predictions.jsonl"
+    answers.write_text(answers.read_text().replace("who000", "xxx000"))
+    said = _run("--from", answers)
+    assert isinstance(said.exception, ShardError)
+    assert "must be of a row of the predictions beside it, 'who000" in str(said.exception)
+
+
 def test_predictions_are_enough_without_model_and_dataset(evaluated, tmp_path):
     saved = tmp_path / "p.jsonl"
     shutil.copy(evaluated[0] / "predictions.jsonl", saved)
+    shutil.copy(evaluated[0] / "counterfactuals.jsonl", tmp_path)  # not of answers in `p`
     said = _run("--from", saved)
     assert said.exit_code == 0, said.exception
     assert "<audio" not in (tmp_path / "rescored/index.html").read_text()
-    assert {path.name for path in tmp_path.iterdir()} == {"p.jsonl", "rescored"}
+    assert "diagnostics" not in json.loads((tmp_path / "rescored/evaluation.json").read_text())
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"p.jsonl", "counterfactuals.jsonl", "rescored"}
 
 
 def test_another_scoring_asks_nobody_again(evaluated, tmp_path):

@@ -11,13 +11,13 @@ import pytest
 
 from sllm_data.errors import ShardError
 from sllm_data.evaluation.bootstrap import Estimate
+from sllm_data.evaluation.forced import Retention
 from sllm_data.evaluation.latency import Latency
 from sllm_data.evaluation.page import Evaluated, page
 from sllm_data.evaluation.plots import bars
 from sllm_data.evaluation.predictions import Prediction
 from sllm_data.evaluation.probing.diagnosing import Diagnostics, map_plot
 from sllm_data.evaluation.probing.states import PairedStates
-from sllm_data.evaluation.retention import Retention
 from sllm_data.evaluation.rows import chosen_rows
 from sllm_data.evaluation.tables import tabulate
 from sllm_data.evaluation.writing import write_evaluation
@@ -110,9 +110,8 @@ def test_time_plain_text_and_the_map_of_states_stand_on_the_page(tmp_path):
         speech=tuple(chance.normal(size=(2, 8, 4))), text=tuple(chance.normal(size=(2, 8, 4)))
     )
     seen = Diagnostics(
-        rows=8,
         attention={},
-        losses={"as it is": Estimate(value=1.5, rows=8), "silence": Estimate(value=0.75, rows=8)},
+        losses=(),
         similarity=[0.5, None],
         plots={"states": map_plot(states, seed=0)},
     )
@@ -131,7 +130,11 @@ def test_time_plain_text_and_the_map_of_states_stand_on_the_page(tmp_path):
         **{name: Estimate(value=value, rows=3) for name, value in values.items()},
     )
     evaluated = replace(
-        _evaluated([answer()]), diagnostics=seen, latency=[latency], retention=retention
+        _evaluated([answer()]),
+        diagnostics=seen,
+        losses={"as it is": Estimate(value=1.5, rows=8), "silence": Estimate(value=0.75, rows=8)},
+        latency=[latency],
+        retention=retention,
     )
     write_evaluation(evaluated, tmp_path, num_examples=0)
     text = (tmp_path / "index.html").read_text()

@@ -4,8 +4,10 @@ import pytest
 
 from sllm_data.errors import CorpusError
 from sllm_data.evaluation.config import BootstrapConfig
+from sllm_data.evaluation.forced import Retention, retention_of
 from sllm_data.evaluation.retention import read_texts, retention
 from sllm_data.testbed.events import endless_stories
+from sllm_data.trainer.trained import Trained
 
 CONFIG = BootstrapConfig()
 
@@ -16,8 +18,14 @@ def texts():
     return [next(stories).text for _ in range(12)]
 
 
+def _cost(trained: Trained, texts: list[str], **options: int) -> Retention:
+    found = retention_of(retention(trained, texts, **options), CONFIG)
+    assert found is not None
+    return found
+
+
 def test_an_llm_that_moved_is_compared_with_what_it_was(new_trained, texts):
-    moved, still = (retention(new_trained(mode), texts, CONFIG) for mode in ("lora", "frozen"))
+    moved, still = (_cost(new_trained(mode), texts) for mode in ("lora", "frozen"))
     assert moved.texts == still.texts == 12
     assert moved.backbone.value == pytest.approx(still.trained.value)
     assert moved.added.value != 0
@@ -26,8 +34,8 @@ def test_an_llm_that_moved_is_compared_with_what_it_was(new_trained, texts):
 
 
 def test_how_texts_are_packed_does_not_matter(trained, texts):
-    at_once = retention(trained, texts, CONFIG)
-    one_by_one = retention(trained, texts, CONFIG, budget=1)
+    at_once = _cost(trained, texts)
+    one_by_one = _cost(trained, texts, budget=1)
     assert one_by_one.trained.value == pytest.approx(at_once.trained.value, rel=1e-5)
     assert one_by_one.tokens == at_once.tokens
 
@@ -62,4 +70,4 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 
 def test_texts_too_short_to_predict_anything_are_refused(trained):
     with pytest.raises(CorpusError, match="must have 2 tokens or more, none of 1 has"):
-        retention(trained, [""], CONFIG)
+        retention(trained, [""])

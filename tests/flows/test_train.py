@@ -17,17 +17,13 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Crashed
+from spoken_rows import spoken_rows
 
 from flows.find_dead_runs import find_dead_runs
 from flows.hooks import stop_training
 from flows.lease import NAME, held, read_lease
 from flows.train import main, train_model
-from sllm_data.config import resolve
-from sllm_data.runners import RunnerConfig
-from sllm_data.steps import Progress, run_all
-from sllm_data.steps.speak import speak_world
 from sllm_data.testbed.assets import shipped
-from sllm_data.testbed.spoken_world import WorldCorpus
 
 pytestmark = [
     pytest.mark.prefect,
@@ -38,22 +34,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("train")
-    corpus = WorldCorpus(hours=0.02, layout="librispeech", seed=4)
-    speak_world(folder / "LibriSpeech", corpus, RunnerConfig(kind="serial"), Progress(None))
-    run = {
-        "seed": 1,
-        "output": str(folder / "dataset"),
-        "corpora": [{"kind": "librispeech", "path": str(folder / "LibriSpeech")}],
-        "recipe": "testbed",
-        "backbone": {"engine": "scripted", "tokenizer": str(shipped("backbone"))},
-        "filters": {"wrong_language": False, "copied": False},
-        "runner": {"kind": "serial"},
-        "max_rejected_fraction": 1.0,
-    }
-    for _ in run_all(resolve(run, where="test"), Progress(None)):
-        pass
-    return folder / "dataset"
+    return spoken_rows(tmp_path_factory.mktemp("train"))
 
 
 @pytest.fixture

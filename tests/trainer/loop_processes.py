@@ -16,7 +16,8 @@ from sllm_data.trainer.model.speech_lm import load_speech_lm
 from sllm_data.trainer.setup import DTYPES
 from sllm_data.trainer.step import Stepper
 
-Case = tuple[TrainConfig, list[PackedBatch]]
+Case = tuple[TrainConfig, list[list[PackedBatch]]]
+"""Of each rank its packs."""
 
 
 def run_training(document: dict[str, Any]) -> None:
@@ -32,10 +33,10 @@ def run_rank(rank: int, port: int, document: dict[str, Any]) -> None:
 
 
 def rank_steps(rank: int, port: int, cases: Sequence[Case], into: Path) -> None:
-    """Writes what one of two ranks finds in a step of each case, over its pack and the other's."""
+    """Writes what one of two ranks finds in a step of each case, over packs of both."""
     _become(rank, port)
     with joined("cpu") as ranks:
-        found = [step_of(config, [packs[rank]], ranks) for config, packs in cases]
+        found = [step_of(config, packs[rank], ranks) for config, packs in cases]
         if ranks.is_first:
             torch.save(found, into)
 

@@ -15,8 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from sllm_data.evaluation.bootstrap import Estimate
-from sllm_data.evaluation.config import BootstrapConfig
+from sllm_data.evaluation.forced import AS_IT_IS, ForcedLoss
 from sllm_data.evaluation.probing.rows import (
     Probe,
     encode,
@@ -25,12 +24,9 @@ from sllm_data.evaluation.probing.rows import (
     with_instruction,
     without_instruction,
 )
-from sllm_data.evaluation.scores import difference, paired_ratios
 from sllm_data.trainer.data.building import HeardRow
 from sllm_data.trainer.data.conversation import prompts_batch
 from sllm_data.trainer.trained import Trained
-
-AS_IT_IS = "as it is"
 
 _Change = Callable[[Trained, Sequence[Probe], int], HeardRow | None]
 
@@ -78,29 +74,24 @@ def _next(probes: Sequence[Probe], place: int, is_other: Callable[[Probe], bool]
     return next(filter(is_other, (*probes[place + 1 :], *probes[:place])), None)
 
 
-def counterfactual_losses(
-    trained: Trained, probes: Sequence[Probe], config: BootstrapConfig
-) -> dict[str, Estimate]:
-    """Returns nats a token of the reference: as it is, and what each change adds to that.
+def counterfactual_losses(trained: Trained, probes: Sequence[Probe]) -> list[ForcedLoss]:
+    """Returns what the reference of each row costs: as it is, and with each change.
 
-    Rows for which there is no other instruction or speech are left out of that change.
+    Where there is no other instruction or speech, that change is left out.
     """
-    rows: dict[str, list[tuple[float, ...]]] = {name: [] for name in CHANGES}
-    for place in range(len(probes)):
-        base = _loss(trained, probes[place].forced)
+    found = []
+    for place, probe in enumerate(probes):
         for name, change in CHANGES.items():
             heard = change(trained, probes, place)
             if heard is not None:
-                rows[name].append((*base, *(_loss(trained, heard) if name != AS_IT_IS else base)))
-    return {name: _added(name, np.array(found), config) for name, found in rows.items() if found}
-
-
-def _loss(trained: Trained, heard: HeardRow) -> tuple[float, float]:
-    model = trained.model
-    losses = model.label_losses(prompts_batch([heard]).to(model.device))
-    return float(losses.double().sum()), float(len(losses))
-
-
-def _added(name: str, counts: np.ndarray, config: BootstrapConfig) -> Estimate:
-    base, changed = paired_ratios(counts, config, "counterfactual", name)
-    return (base if name == AS_IT_IS else difference(changed, base)).estimate(config)
+                batch = prompts_batch([heard]).to(trained.model.device)
+                losses = trained.model.label_losses(batch)
+                found.append(
+                    ForcedLoss(
+                        row=probe.row.sample_id,
+                        condition=name,
+                        nll=float(losses.double().sum()),
+                        nll_tokens=len(losses),
+                    )
+                )
+    return found

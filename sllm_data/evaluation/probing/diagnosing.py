@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 from sllm_data.evaluation.backbone import as_backbone
-from sllm_data.evaluation.bootstrap import Estimate
-from sllm_data.evaluation.config import BootstrapConfig
-from sllm_data.evaluation.plots import as_png, bars, new_figure
+from sllm_data.evaluation.forced import ForcedLoss
+from sllm_data.evaluation.plots import as_png, new_figure
 from sllm_data.evaluation.probing.attention import AttentionShares, attention_shares
-from sllm_data.evaluation.probing.counterfactuals import AS_IT_IS, counterfactual_losses
+from sllm_data.evaluation.probing.counterfactuals import counterfactual_losses
 from sllm_data.evaluation.probing.rows import Probe
 from sllm_data.evaluation.probing.states import PairedStates, paired_states
 from sllm_data.trainer.trained import Trained
@@ -27,20 +26,18 @@ _SHARES = {
 class Diagnostics:
     """What was found in a model."""
 
-    rows: int
     attention: Mapping[str, AttentionShares]
     """By side: speech, text, backbone."""
-    losses: Mapping[str, Estimate]
-    """Nats a token of the reference as it is, and what each change adds."""
+    losses: Sequence[ForcedLoss]
+    """Of the references: of each row as it is, and with each change."""
     similarity: Sequence[float | None]
     """CKA of speech and text: in front of the first layer and behind each."""
     plots: Mapping[str, bytes]
     """PNG files by name."""
 
     def as_json(self) -> dict[str, Any]:  # Any: JSON document
-        """Returns the figures as plain values."""
+        """Returns attention and similarity as plain values."""
         return {
-            "rows": self.rows,
             "attention": {
                 side: {
                     name: value.tolist() if isinstance(value, np.ndarray) else value
@@ -48,18 +45,17 @@ class Diagnostics:
                 }
                 for side, shares in self.attention.items()
             },
-            "losses": {name: asdict(found) for name, found in self.losses.items()},
             "cka": list(self.similarity),
         }
 
 
-def diagnose(trained: Trained, probes: Sequence[Probe], config: BootstrapConfig) -> Diagnostics:
+def diagnose(trained: Trained, probes: Sequence[Probe], *, seed: int) -> Diagnostics:
     """Looks into a model.
 
     Args:
         trained: The model; it is what it was afterwards.
         probes: Rows, one or more.
-        config: Of the intervals, and the seed of the map.
+        seed: Of the map.
     """
     model = trained.model
     attention = {
@@ -68,24 +64,16 @@ def diagnose(trained: Trained, probes: Sequence[Probe], config: BootstrapConfig)
     }
     with as_backbone(model):
         attention["backbone"] = attention_shares(model, probes, hears=False)
-    losses = counterfactual_losses(trained, probes, config)
     states = paired_states(model, probes)
     similarity = states.similarity()
-    changes = [name for name in losses if name != AS_IT_IS]
     plots = {
         "attention": _attention_plot(attention),
-        "counterfactuals": bars(
-            "What a change adds to the loss of the reference: nats a token",
-            changes,
-            {"added": [losses[name] for name in changes]},
-        ),
         "cka": _similarity_plot(similarity),
-        "states": map_plot(states, config.seed),
+        "states": map_plot(states, seed),
     }
     return Diagnostics(
-        rows=len(probes),
         attention=attention,
-        losses=losses,
+        losses=counterfactual_losses(trained, probes),
         similarity=similarity,
         plots={name: content for name, content in plots.items() if content is not None},
     )

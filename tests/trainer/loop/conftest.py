@@ -9,13 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from spoken_rows import spoken_rows
 
-from sllm_data.config import resolve
-from sllm_data.runners import RunnerConfig
-from sllm_data.steps import Progress, run_all
-from sllm_data.steps.speak import speak_world
+from sllm_data.steps import Progress
 from sllm_data.testbed.assets import shipped
-from sllm_data.testbed.spoken_world import WorldCorpus
 from sllm_data.trainer.config import TrainConfig, resolve_train
 from sllm_data.trainer.loop import train
 
@@ -34,23 +31,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Rows of the testbed's tasks; answers are drawn words, prompts those of its backbone."""
-    folder = tmp_path_factory.mktemp("loop")
-    corpus = WorldCorpus(hours=0.03, layout="librispeech", seed=4)
-    speak_world(folder / "LibriSpeech", corpus, RunnerConfig(kind="serial"), Progress(None))
-    document = {
-        "seed": 1,
-        "output": str(folder / "dataset"),
-        "part_size": 16,
-        "corpora": [{"kind": "librispeech", "path": str(folder / "LibriSpeech")}],
-        "recipe": "testbed",
-        "backbone": {"engine": "scripted", "tokenizer": str(shipped("backbone"))},
-        "filters": {"wrong_language": False, "copied": False},
-        "runner": {"kind": "serial"},
-        "max_rejected_fraction": 1.0,
-    }
-    for _ in run_all(resolve(document, where="test"), Progress(None)):
-        pass
-    return folder / "dataset"
+    return spoken_rows(tmp_path_factory.mktemp("loop"))
 
 
 @pytest.fixture(scope="session")

@@ -199,13 +199,14 @@ def test_a_step_that_finds_no_memory_is_computed_in_halves(document, tmp_path, m
     assert [step for step, _ in asked] == [1, 2, 2, 3]
     assert max(number for _, number in asked) == 2
     assert [sentence.partition(":")[0] for sentence in said] == ["step 2"]
+    assert (tmp_path / "small/halved").exists()
     for line, other in zip(_lines(tmp_path / "large"), _lines(tmp_path / "small"), strict=True):
         assert line["loss"] == pytest.approx(other["loss"], rel=1e-4)
         assert line["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-3)
 
 
 @pytest.mark.parametrize(
-    ("name", "sentence"), [("gradients", "step 1: packs of 96"), ("update", "two means")]
+    ("name", "sentence"), [("gradients", "step 1: halves of packs of 96"), ("update", "two means")]
 )
 def test_memory_that_is_not_enough_at_all_is_a_sentence(
     configured, tmp_path, monkeypatch, name, sentence

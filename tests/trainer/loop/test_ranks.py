@@ -1,7 +1,10 @@
 """Several processes that train one model do what one does."""
 
 import json
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,7 @@ from sllm_data.trainer.distributed import Ranks
 from sllm_data.trainer.halving import halves_of
 from sllm_data.trainer.loop import train
 from sllm_data.trainer.model.speech_lm import load_speech_lm
+from sllm_data.trainer.step import cut_in_halves
 
 
 def _port() -> int:
@@ -55,6 +59,7 @@ CASES = {
         "llm": {"mode": "full", "keep_original": True},
         "losses": _TWIN,
     },
+    "LoRA, one rank in two halves": {"llm": {"mode": "lora"}, "is_cut": True},
     "16 bits": {"llm": {"mode": "lora"}, "losses": _TWIN, "precision": "bf16"},
 }
 
@@ -75,11 +80,13 @@ def steps(processes, document, tmp_path_factory):
         sections["data"]["budget"] = 192
         config = resolve_train(sections, where="test")
         packs = packs or _packs(config)
-        cases.append((config, packs))
+        first = cut_in_halves(packs[:1]) if "is_cut" in case else packs[:1]
+        cases.append((config, [first, packs[1:]]))
+        assert len(first) == 1 + ("is_cut" in case)
     assert len(packs[0].text.labels) != len(packs[1].text.labels)
     _on_two(processes, rank_steps, cases, folder / "steps.pt")
     found = torch.load(folder / "steps.pt")
-    alone = [step_of(config, packs, Ranks()) for config, packs in cases]
+    alone = [step_of(config, [*first, *second], Ranks()) for config, (first, second) in cases]
     return dict(zip(CASES, zip(found, alone, strict=True), strict=True))
 
 
@@ -130,3 +137,37 @@ def test_two_ranks_train_as_one_with_twice_the_packs_and_go_on_to_the_bit(
 
     assert _of_steps(two, "loss") == losses
     assert (two / "model/weights.safetensors").read_bytes() == weights
+
+
+def test_ranks_of_which_one_finds_no_memory_go_on_in_halves_when_torchrun_starts_them_again(
+    document, configured, tmp_path
+):
+    sections = {
+        "model": document(tmp_path)["model"],
+        "stages": [{"steps": 3, "learning_rates": {"connector": 0.002, "llm": 0.0005}}],
+        "checkpoints": {"every_steps": 1, "keep": 3},
+    }
+    sections["model"]["llm"]["lora"] = {"rank": 2, "dropout": 0.0}
+    one, two = tmp_path / "one", tmp_path / "two"
+    script = Path(__file__).parents[1] / "short_of_memory.py"
+    options = ("--standalone", "--nproc-per-node", "2", "--max-restarts", "1")
+
+    ended = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", *options),
+            *(str(script), json.dumps(document(two, **sections))),
+        ],
+        # else ranks that are started again find where those before them could be met
+        env={**os.environ, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    assert "step 2: packs of 96 positions must fit into the GPU's memory" in ended.stderr
+    assert "was too small for whole packs; each is computed in two halves" in ended.stderr
+    assert (two / "halved").exists()
+    train(configured(one, accumulation=2, **sections), Progress(None))
+    for name in ("loss", "grad_norm"):
+        assert _of_steps(two, name) == pytest.approx(_of_steps(one, name), rel=1e-3)
