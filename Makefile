@@ -29,7 +29,7 @@ demo: setup ## a small spoken corpus through the whole pipeline, with the real e
 
 test: setup ## all tests with branch coverage; ARGS="tests/shards -k resume" picks some
 	@$(BIN)/python -m coverage erase
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --cov --cov-branch \
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations 15 --cov --cov-branch \
 	    --cov-report=term-missing:skip-covered $(ARGS)
 
 check: setup ## format, lint, types and import contracts
