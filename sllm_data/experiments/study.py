@@ -180,10 +180,10 @@ def write_study(study: Study, at: Path) -> None:
 
 
 def _seconds_before(at: Path, command: str) -> float:
-    """Returns what earlier calls of the same study took."""
+    """Returns what earlier calls of the same study took; 0 where no whole file tells."""
     try:
         before = json.loads((at / "study.json").read_text("utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # it is about to be written anew
         return 0.0
     return float(before["seconds"]) if before.get("command") == command else 0.0
 

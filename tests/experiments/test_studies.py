@@ -31,7 +31,14 @@ from sllm_data.experiments.figures import (
 from sllm_data.experiments.result import Study
 from sllm_data.experiments.spoken import WHOLE, Data, make_dataset
 from sllm_data.experiments.studies import STUDIES
-from sllm_data.experiments.study import _ahead, as_text, place_of, run_study, write_study
+from sllm_data.experiments.study import (
+    _ahead,
+    _seconds_before,
+    as_text,
+    place_of,
+    run_study,
+    write_study,
+)
 from sllm_data.shards import read_part
 from sllm_data.steps import Progress
 from sllm_data.trainer.config import resolve_train
@@ -238,6 +245,16 @@ def test_a_figure_that_some_seeds_have_not_says_how_many_have(study):
     plan = replace(study, name="interleaving", outcomes=(first, study.outcomes[1]))
     lines = replace(plan, figures=over_seeds(plan.outcomes)).lines()
     assert "2.000 (1 of 2)" in lines[0]
+
+
+def test_what_earlier_calls_took_is_known_of_the_same_command_only(study, tmp_path):
+    assert _seconds_before(tmp_path, study.command()) == 0
+    write_study(study, tmp_path)
+    assert _seconds_before(tmp_path, study.command()) == 60
+    assert _seconds_before(tmp_path, "another") == 0
+    whole = (tmp_path / "study.json").read_text()
+    (tmp_path / "study.json").write_text(whole[: len(whole) // 2])
+    assert _seconds_before(tmp_path, study.command()) == 0
 
 
 def test_another_split_has_a_page_of_its_own(tmp_path):
