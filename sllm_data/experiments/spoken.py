@@ -38,7 +38,7 @@ class Data:
     """What an arm trains on, where it is not what all others do."""
 
     hours_share: float = 1.0
-    """Of the study's hours."""
+    """Of the study's utterances, by hash: a smaller share lies in a larger one."""
     heard_share: float = 1.0
     """Of the words of rows that are cut, that is heard; 1: no row is cut."""
     policy: Policy = "span"
@@ -84,9 +84,7 @@ def make_dataset(folder: Path, data: Data, *, hours: float, seed: int, progress:
     Raises:
         SllmDataError: A step can't do its work.
     """
-    at = folder / data.folder
-    spoken = folder / Data(hours_share=data.hours_share).folder
-    hours = hours * data.hours_share
+    at, spoken = folder / data.folder, folder / WHOLE.folder
     corpus = WorldCorpus(hours=hours, layout="librispeech", seed=seed, num_events=1)
     speak_world(spoken / "world", corpus, RunnerConfig(), progress)
     document = {
@@ -101,6 +99,7 @@ def make_dataset(folder: Path, data: Data, *, hours: float, seed: int, progress:
                 "version": "world",
                 "licence": "CC0-1.0",
                 "attribution": "synthetic speech by espeak-ng",
+                **({"sample": data.hours_share} if data.hours_share < 1 else {}),
             }
         ],
         "draw": {
@@ -117,7 +116,7 @@ def make_dataset(folder: Path, data: Data, *, hours: float, seed: int, progress:
             "dtype": "float32",  # as fast where there are instructions for bfloat16, else far more
         },
     }
-    if data != Data(hours_share=data.hours_share):
+    if data != WHOLE:
         document["reuse"] = [str(spoken / "dataset")]
     if data.heard_share < 1:
         document |= {

@@ -222,7 +222,7 @@ def _of_hours(share: float) -> Arm:
     return replace(
         _SELF_POWERED,
         name=f"data-{share:g}",
-        means=f"{_SELF_POWERED.means}; {share:.3g} of the hours",
+        means=f"{_SELF_POWERED.means}; {share:.3g} of the utterances",
         data=Data(hours_share=share),
     )
 

@@ -402,6 +402,17 @@ def test_data_of_an_arm_differs_in_what_is_compared_and_takes_over_answers(tmp_p
     assert cuts[None] == len(whole)
     assert cuts["span/repeat"] > len(spoken) / 3
 
+    less = {row["audio_refs"][0]["audio_id"] for row in rows(Data(hours_share=0.25))}
+    half = {row["audio_refs"][0]["audio_id"] for row in rows(Data(hours_share=0.5))}
+    assert less < half < spoken
+    answered = sorted(
+        (tmp_path / Data(hours_share=0.5).folder / "dataset/responses").rglob("part-*")
+    )
+    assert answered
+    for part in answered:
+        for row in read_part(part, ["engine", "reused_from"]).to_pylist():
+            assert row["reused_from"] or row["engine"] == "none"
+
     few = rows(Data(wordings=1))
     assert len(few) == len(whole)
     assert {row["instruction_id"].split(".")[-1] for row in few} == {"01"}
