@@ -100,6 +100,31 @@ _FAR = _GRID["self-powered-full-1.5e-3"]
 """What they compare with where text skills are lost, and may be kept."""
 
 
+def _losses() -> tuple[Arm, ...]:
+    kl = {"response_kl": {"weight": 1.0}}
+    aligned = {"hidden_alignment": {"weight": 1.0}}
+    losses: Mapping[str, tuple[str, Document]] = {
+        "kl": ("the distribution of the text twin", {"cross_entropy": {"weight": 0.0}, **kl}),
+        "cross-entropy-kl": ("the right tokens and the twin's distribution", kl),
+        "cross-entropy-hidden": ("the right tokens and the twin's states", aligned),
+    }
+    return tuple(
+        replace(
+            towards,
+            name=f"{name}-{towards.name.removeprefix('self-powered-')}",
+            means=f"{towards.means}; trained towards {means}",
+            train=merged(towards.train, {"losses": over}),
+        )
+        for towards in (_SELF_POWERED, _FAR)
+        for name, (means, over) in losses.items()
+    )
+
+
+_LOSSES = _losses()
+_CURES = tuple(arm for arm in _LOSSES if arm.name == "kl-lora")
+"""What cures better than the answers alone, and costs a twin's pass in each step."""
+
+
 _ORDER = (TRANSCRIPTION, "sentiment", "translation", "keywords", "continuation", "where")
 """Tasks as `diversity` adds them: unlike ones first."""
 
@@ -125,26 +150,6 @@ def _diversity() -> tuple[Arm, ...]:
         for number in (1, 3)
     ]
     return (_GRID["transcripts-lora"], *tasks, *wordings, _SELF_POWERED)
-
-
-def _losses() -> tuple[Arm, ...]:
-    kl = {"response_kl": {"weight": 1.0}}
-    aligned = {"hidden_alignment": {"weight": 1.0}}
-    losses: Mapping[str, tuple[str, Document]] = {
-        "kl": ("the distribution of the text twin", {"cross_entropy": {"weight": 0.0}, **kl}),
-        "cross-entropy-kl": ("the right tokens and the twin's distribution", kl),
-        "cross-entropy-hidden": ("the right tokens and the twin's states", aligned),
-    }
-    return tuple(
-        replace(
-            towards,
-            name=f"{name}-{towards.name.removeprefix('self-powered-')}",
-            means=f"{towards.means}; trained towards {means}",
-            train=merged(towards.train, {"losses": over}),
-        )
-        for towards in (_SELF_POWERED, _FAR)
-        for name, (means, over) in losses.items()
-    )
 
 
 def _connectors() -> tuple[Arm, ...]:
@@ -247,7 +252,7 @@ STUDIES: Mapping[str, StudyPlan] = {
         asks="Does a model that is trained on transcripts alone transcribe whatever it is asked, "
         "and do answers of its backbone cure that (Self-Powered LSM, arXiv 2410.03798)?",
         core=_CORE,
-        more=_OTHERS,
+        more=(*_OTHERS, *_CURES),
         shows=("anchor_speech", "anchor_text", "transcription", *_ANSWERS),
         draws=("anchor_speech", "exact_speech", "exact_text"),
     ),
@@ -256,7 +261,7 @@ STUDIES: Mapping[str, StudyPlan] = {
         asks="Does training on transcripts take attention from the instruction, and do answers "
         "of the backbone give it back (the same paper, figures 3, 5 and 6)?",
         core=_CORE,
-        more=_OTHERS,
+        more=(*_OTHERS, *_CURES),
         shows=("anchor_speech", "exact_speech", *_INSIDE),
         draws=("first_speech", "first_backbone", "instruction_speech", "instruction_backbone"),
         looked=8,
@@ -289,7 +294,7 @@ STUDIES: Mapping[str, StudyPlan] = {
         title="Losses",
         asks="Does the distribution of the text twin, or its states, teach more than the tokens "
         "of its answer?",
-        core=(_SELF_POWERED, _FAR, *_losses()),
+        core=(_SELF_POWERED, _FAR, *_LOSSES),
         shows=("anchor_speech", "transcription", *_ANSWERS),
         draws=("exact_speech", "held_out_task"),
     ),
