@@ -172,6 +172,12 @@ class TrainConfig(_Config):
         """Updates of all stages together."""
         return sum(stage.steps for stage in self.stages)
 
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """Datasets that are read, each once: what is trained on, and what is asked between."""
+        asked = self.validation.datasets if self.validation.every_steps else ()
+        return tuple(dict.fromkeys(entry.path for entry in (*self.data.datasets, *asked)))
+
     @model_validator(mode="after")
     def _something_is_trained(self) -> Self:
         frozen = [part for part in ("llm", "encoder") if self.mode_of(part) == "frozen"]
