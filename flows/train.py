@@ -47,7 +47,7 @@ def train_model(
         with held(config.output, run_id=flow_run.id, run_name=flow_run.name) as dead:
             if dead is not None:
                 get_run_logger().warning("%s is dead and has left its lease; going on", dead)
-            if (failed := not_fetched([entry.path for entry in config.data.datasets])) is not None:
+            if (failed := not_fetched(config.places)) is not None:
                 return failed
             report = train(config, Progress(None), say=get_run_logger().info)
     except SllmDataError as error:

@@ -34,8 +34,8 @@ def train(
     from sllm_data.trainer.loop import train as train_model  # noqa: PLC0415 - takes seconds
 
     loaded = load_train_config(config, overrides or ())
-    for entry in loaded.data.datasets:
-        fetch(entry.path, _progress())
+    for place in loaded.places:
+        fetch(place, _progress())
     report = train_model(loaded, _progress(), say=lambda text: typer.echo(text, err=True))
     if not _is_first():
         return

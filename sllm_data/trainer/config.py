@@ -151,6 +151,10 @@ class TrainConfig(_Config):
     data: DataConfig = Field(description="what is trained on")
     model: ModelConfig = Field(description="what is trained")
     losses: LossConfig = Field(LossConfig(), description="what is minimised")
+    start_from: Path | None = Field(
+        None,
+        description="another training's folder: what it trained is begun with; fresh where absent",
+    )
     stages: tuple[StageConfig, ...] = Field(min_length=1, description="one after the other")
     optimizer: OptimizerConfig = Field(OptimizerConfig(), description="how weights are updated")
     accumulation: int = Field(1, ge=1, description="packs of each process in one step")
@@ -171,6 +175,12 @@ class TrainConfig(_Config):
     def num_steps(self) -> int:
         """Updates of all stages together."""
         return sum(stage.steps for stage in self.stages)
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """Datasets that are read, each once: what is trained on, and what is asked between."""
+        asked = self.validation.datasets if self.validation.every_steps else ()
+        return tuple(dict.fromkeys(entry.path for entry in (*self.data.datasets, *asked)))
 
     @model_validator(mode="after")
     def _something_is_trained(self) -> Self:
@@ -237,9 +247,11 @@ def train_schema() -> Document:
 def identity_of_training(config: TrainConfig) -> Document:
     """Returns the fields that the weights depend on, nested, as plain JSON values.
 
-    Where a dataset or a model lies is not among them: what is in it is compared instead.
+    Where a dataset or a model lies is not among them: what is in it is compared instead, and so
+    with the weights that are begun with.
     """
     identity = identity_of(config)
+    del identity["start_from"]
     for name in OPERATIONAL_DATA:
         del identity["data"][name]
     for entry in identity["data"]["datasets"]:

@@ -2,7 +2,8 @@
 
 1. A finished training says so and returns.
 2. Models, data and optimizer are made; the newest checkpoint puts them where they were.
-3. Each step: packs, gradients, update, figures; checkpoints now and then.
+3. Each step: packs, gradients, update, figures; checkpoints now and then, and where a signal
+   asks for a stop.
 4. The weights go into `model/`, the report is written last.
 
 Its folder:
@@ -43,6 +44,7 @@ from sllm_data.trainer.report import TrainReport, finished_report, together, wri
 from sllm_data.trainer.setup import Training, folder_of_checkpoints, set_up, write_config
 from sllm_data.trainer.state import state_of
 from sllm_data.trainer.step import LossMeans, cut_in_halves
+from sllm_data.trainer.stopping import stop_noted
 from sllm_data.trainer.trained import save_trained
 
 Say = Callable[[str], None]
@@ -108,6 +110,7 @@ def train(config: TrainConfig, progress: Progress, *, say: Say = _silent) -> Tra
         packs_of, totals = iter(training.stream), Totals()
         is_halving = _is_halved(config, ranks, say=say)
         left_out = _LeftOut(training.stream, say=say)
+        stop = stack.enter_context(stop_noted())
 
         for step in range(training.steps_done, config.num_steps):
             begun = time.perf_counter()
@@ -144,7 +147,11 @@ def train(config: TrainConfig, progress: Progress, *, say: Say = _silent) -> Tra
                 **work.shares(training.peak_flops),
             )
             tell(figures)
-            _save(training, step + 1)
+            asked = int(ranks.largest(stop.asked))  # a checkpoint is written by all of them
+            _save(training, step + 1, now=asked > 0)
+            if asked:
+                say(f"asked to stop: the checkpoint of step {step + 1} is written")
+                stop.obey(asked)
 
         return _finish(training, meter, totals)
 
@@ -240,10 +247,11 @@ def _validated(training: Training, done: int) -> float | None:
     return training.stepper.validate(training.validation).total
 
 
-def _save(training: Training, done: int) -> None:
-    """Writes a checkpoint where one is due."""
+def _save(training: Training, done: int, *, now: bool) -> None:
+    """Writes a checkpoint where one is due, or `now`."""
     config = training.config
-    if done % config.checkpoints.every_steps and done not in ends_of(config.stages):
+    is_due = not done % config.checkpoints.every_steps or done in ends_of(config.stages)
+    if not (is_due or now):
         return
     save_checkpoint(
         folder_of_checkpoints(config),

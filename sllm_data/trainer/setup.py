@@ -28,6 +28,7 @@ from sllm_data.trainer.optim import GROUPS, make_optimizer
 from sllm_data.trainer.provenance import Facts, facts_of, facts_of_models, refuse_another
 from sllm_data.trainer.state import restore
 from sllm_data.trainer.step import Stepper
+from sllm_data.trainer.trained import begin_with
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -80,6 +81,9 @@ def set_up(config: TrainConfig, ranks: Ranks, *, say: Callable[[str], None]) -> 
         device=ranks.device,
         stays=not ranks.is_alone,  # layer by layer, `shard` takes this rank's share to its device
     )
+    of_models = facts_of_models(config.model, renderer)
+    if config.start_from is not None and checkpoint is None:
+        begin_with(model, config.start_from, models=of_models["models"])
     costs = tuple(
         cost_of(model, {part: getattr(stage.learning_rates, part) for part in GROUPS})
         for stage in config.stages
@@ -88,8 +92,7 @@ def set_up(config: TrainConfig, ranks: Ranks, *, say: Callable[[str], None]) -> 
     data = config.data.model_copy(update={"budget": budget})
     stream = _open(data, config, model, renderer, ranks)
     try:
-        facts |= facts_of_models(config.model, renderer)
-        facts |= {"budget": budget}
+        facts |= {**of_models, "budget": budget}
         shard(model, [llm for llm in (model.llm, model.original) if llm is not None], ranks)
         parameters = model.trainable_parameters()
         is_gpu = torch.device(ranks.device).type == "cuda"

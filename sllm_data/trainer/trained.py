@@ -12,6 +12,7 @@ The folder is written beside and renamed.
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,11 +29,15 @@ from sllm_data.files import TEMPORARY_SUFFIX, is_folder, sha256_of_file, writing
 from sllm_data.trainer.model.config import ModelConfig
 from sllm_data.trainer.model.llm import load_renderer
 from sllm_data.trainer.model.speech_lm import SpeechLM, load_speech_lm
-from sllm_data.trainer.provenance import Facts, facts_of_models
+from sllm_data.trainer.provenance import (
+    DOCUMENT,
+    FORMAT,
+    Facts,
+    facts_of_models,
+    facts_of_trained,
+)
 
-FORMAT = 1
-_WEIGHTS, _DOCUMENT = "weights.safetensors", "trained.json"
-_TEMPLATE = "chat_template.jinja"
+_WEIGHTS, _TEMPLATE = "weights.safetensors", "chat_template.jinja"
 
 
 class Trained(NamedTuple):
@@ -74,7 +79,7 @@ def save_trained(
             "weights_sha256": sha256_of_file(weights),
             **facts,
         }
-        path = temporary / _DOCUMENT
+        path = temporary / DOCUMENT
         path.write_text(f"{json.dumps(document, indent=1)}\n", encoding="utf-8")
         for written in (*temporary.iterdir(), temporary):
             _flush(written)
@@ -97,14 +102,8 @@ def load_trained(
         ModelError: There is none, it is not whole, or the models beneath are other ones than it
             was trained with.
     """
-    if is_folder(folder / "model"):
-        folder = folder / "model"
-    document = _document_of(folder)
-    try:
-        config = ModelConfig.model_validate(document["model"])
-    except ValidationError as error:
-        sentence = sentence_of(error, ModelConfig)
-        raise ModelError(f"{folder / _DOCUMENT}: model.{sentence}") from error
+    folder, document = facts_of_trained(folder)
+    config = _config_of(folder, document)
     if config.llm.chat_template is not None:
         own = config.llm.model_copy(update={"chat_template": folder / _TEMPLATE})
         config = config.model_copy(update={"llm": own})
@@ -125,23 +124,52 @@ def load_trained(
     return Trained(model.eval(), renderer, config)
 
 
-def _document_of(folder: Path) -> dict[str, Any]:  # Any: JSON
-    path = folder / _DOCUMENT
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
+def begin_with(model: SpeechLM, folder: Path, *, models: Mapping[str, Any]) -> None:  # Any: JSON
+    """Takes over what another training changed; all else of a model stays as it is.
+
+    Args:
+        model: In training, fresh.
+        folder: What the other training left.
+        models: Which ones are beneath.
+
+    Raises:
+        ModelError: There is none, it is not whole, the models beneath are other ones, or what
+            it trained is not trained here, or of another size.
+    """
+    folder, document = facts_of_trained(folder)
+    then, now = _config_of(folder, document), model.config
+    changed = [
+        *differences(document.get("models"), models, "models"),
+        *differences(_trained_by(then, then), _trained_by(now, then), "model"),
+    ]
+    if changed:
         raise ModelError(
-            f"{folder}: must be what `sllm-data train` wrote, with {_DOCUMENT}: "
-            f"{error.strerror or error}; a training that has not ended has none"
-        ) from error
-    except ValueError as error:
-        raise ModelError(f"{path}: must be JSON written by sllm-data: {error}") from error
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise ModelError(
-            f"{path}: must be of format {FORMAT}; train it again or use the version of sllm-data "
-            "that wrote it"
+            f"start_from: {folder}: what it trained must be trained here in the same way, on the "
+            f"same models, but changed {'; '.join(changed)}; change that back, or begin afresh"
         )
-    return document
+    mine, state = model.trainable_parameters(), _state_of(folder, document)
+    with torch.no_grad():
+        for name, value in state.items():
+            mine[name].copy_(value)
+
+
+def _trained_by(config: ModelConfig, then: ModelConfig) -> dict[str, Any]:  # Any: JSON
+    """Returns the form of the parts that `then` trained, as `config` has it."""
+    found: dict[str, Any] = {"connector": config.connector.model_dump(mode="json")}
+    for name in ("encoder", "llm"):
+        part = getattr(config, name)
+        if getattr(then, name).mode != "frozen":
+            lora = part.lora.model_dump(mode="json", exclude={"dropout"})
+            found[name] = {"mode": part.mode} | ({"lora": lora} if part.mode == "lora" else {})
+    return found
+
+
+def _config_of(folder: Path, document: Mapping[str, Any]) -> ModelConfig:  # Any: JSON
+    try:
+        return ModelConfig.model_validate(document["model"])
+    except ValidationError as error:
+        sentence = sentence_of(error, ModelConfig)
+        raise ModelError(f"{folder / DOCUMENT}: model.{sentence}") from error
 
 
 def _state_of(folder: Path, document: dict[str, Any]) -> dict[str, Tensor]:  # Any: JSON

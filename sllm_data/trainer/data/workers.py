@@ -9,9 +9,11 @@ torch's DataLoader is not used since it raises the death of a worker from a sign
 whatever line the trainer happens to be.
 """
 
+import atexit
 import multiprocessing
 import signal
 import traceback
+import weakref
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
@@ -28,6 +30,8 @@ from sllm_data.trainer.data.planning import Plan, State
 
 _POLL_S = 1.0
 _PATIENCE_S = 10.0
+_LAST_S = 120
+"""Seconds in which a worker still makes packs after SIGTERM; mostly its trainer ends it before."""
 
 
 class LoaderError(SllmDataError):
@@ -112,6 +116,8 @@ class Workers:
             self.close()
             raise
         self._packs = self._in_turn()
+        # where nobody closes it: multiprocessing would send SIGTERM, which they outlive, and wait
+        atexit.register(_close, weakref.ref(self))
 
     def __iter__(self) -> Self:
         return self
@@ -135,6 +141,12 @@ class Workers:
                 yield made
 
 
+def _close(left: "weakref.ref[Workers]") -> None:
+    workers = left()
+    if workers is not None:
+        workers.close()
+
+
 def _work(
     pipe: Connection,
     free: Semaphore,
@@ -144,6 +156,8 @@ def _work(
     worker: int,
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the trainer's to handle
+    # so is SIGTERM, which all of a job may get: the step that began may need one more pack
+    signal.signal(signal.SIGTERM, lambda _number, _frame: signal.alarm(_LAST_S))
     torch.set_num_threads(1)
     try:
         num_workers = plan.config.workers

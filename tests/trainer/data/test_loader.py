@@ -172,6 +172,17 @@ def test_a_worker_that_is_killed_is_a_sentence(opened, plain):
             list(stream)
 
 
+def test_workers_that_are_asked_to_end_make_packs_until_their_trainer_is_done(opened, plain):
+    with (
+        opened(plain, epochs=1) as alone,
+        opened(plain, epochs=1, workers=1, prefetch=1) as stream,
+    ):
+        first = next(stream)
+        for process in multiprocessing.active_children():
+            process.terminate()
+        assert digests([first, *stream]) == digests(alone)
+
+
 def test_what_goes_wrong_in_a_worker_is_told_as_without_one(opened, tmp_path):
     root = make(parts=2).write(tmp_path)
     with (

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import boto3
 import pytest
 import torch
 import yaml
@@ -46,6 +47,27 @@ def test_train_says_what_it_did_and_then_that_it_was_done(train_yaml):
     assert report["was_done"]
     assert report["output"] == str(train_yaml.parent / "out")
     assert report["loss"] > 0
+
+
+def test_datasets_of_training_and_validation_may_be_urls(
+    document, world, tmp_path, s3, moto, monkeypatch
+):
+    monkeypatch.setenv("SLLM_COPIES", str(tmp_path / "copies"))
+    bucket = boto3.resource("s3", endpoint_url=f"http://127.0.0.1:{moto}").Bucket(s3.bucket)
+    for path in sorted(world.rglob("*.parquet")):
+        for prefix in ("trained", "asked"):
+            bucket.upload_file(str(path), f"{prefix}/{path.relative_to(world).as_posix()}")
+    url = f"s3://{s3.bucket}"
+    sections = document(
+        tmp_path / "out",
+        stages=[{"steps": 1}],
+        validation={"every_steps": 1, "split": "test", "datasets": [{"path": f"{url}/asked"}]},
+    )
+    sections["data"]["datasets"] = [{"path": f"{url}/trained"}]
+    path = tmp_path / "train.yaml"
+    path.write_text(yaml.safe_dump(sections))
+
+    assert json.loads(_said("train", path, "--json"))["validation_loss"] > 0
 
 
 def test_infer_answers_in_any_order_and_without_speech_too(straight, clip):

@@ -7,6 +7,8 @@ import random
 import shutil
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from sllm_data.errors import SllmDataError
 from sllm_data.steps import Progress
 from sllm_data.trainer.checkpoint import newest_checkpoint
 from sllm_data.trainer.distributed import Ranks
-from sllm_data.trainer.loop import train
+from sllm_data.trainer.loop import Bar, train
 
 
 def _losses(output: Path) -> list[tuple[int, float, float]]:
@@ -66,6 +68,54 @@ def test_killed_at_a_random_step_and_restarted_the_losses_are_the_same_to_the_bi
     assert _losses(output) == _losses(straight), f"killed behind step {lines}"
     trained = "model/weights.safetensors"
     assert (output / trained).read_bytes() == (straight / trained).read_bytes()
+
+
+class _Pressing:
+    """A bar at whose third step a signal is sent to this process, once."""
+
+    def __init__(self, number: int) -> None:
+        self._number, self._steps = number, 0
+
+    @contextmanager
+    def bar(self, _name: str, _total: int) -> Iterator[Bar]:
+        yield self
+
+    def advance(self, step: int = 1, note: str | None = None) -> None:
+        self._steps += step
+        if self._steps == 3 and note:
+            signal.raise_signal(self._number)
+
+
+class _SentAway(BaseException):
+    """Raised by SIGTERM while a test runs, as SystemExit by the command line's handler."""
+
+
+@pytest.fixture
+def sent_away():
+    def end(_number, _frame):
+        raise _SentAway
+
+    before = signal.signal(signal.SIGTERM, end)
+    yield end
+    assert signal.getsignal(signal.SIGTERM) is end
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize(
+    ("number", "ends"), [(signal.SIGTERM, _SentAway), (signal.SIGINT, KeyboardInterrupt)]
+)
+@pytest.mark.usefixtures("sent_away")
+def test_asked_to_stop_it_writes_a_checkpoint_first_and_goes_on_to_the_bit(
+    straight, configured, tmp_path, number, ends
+):
+    config, said = configured(tmp_path / "out", checkpoints={"every_steps": 1_000}), []
+    with pytest.raises(ends):
+        train(config, _Pressing(number), say=said.append)
+
+    assert said == ["asked to stop: the checkpoint of step 3 is written"]
+    assert _losses(config.output) == _losses(straight)[:3]
+    assert train(config, Progress(None)).steps_now == 4
+    assert _losses(config.output) == _losses(straight)
 
 
 def test_with_states_kept_too_since_a_clip_is_encoded_by_itself(document, configured, tmp_path):

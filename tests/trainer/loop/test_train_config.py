@@ -1,9 +1,12 @@
 """train.yaml: what it can't mean is refused with a sentence; what decides about the weights."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
 from sllm_data.errors import ConfigError
+from sllm_data.storage.places import local_copy
 from sllm_data.trainer.config import (
     identity_of_training,
     load_train_config,
@@ -103,6 +106,16 @@ def test_a_stage_that_trains_only_what_is_frozen_is_refused(smallest):
 def test_where_and_how_fast_decide_nothing_about_the_weights(train_yaml, override):
     before = identity_of_training(load_train_config(train_yaml))
     assert identity_of_training(load_train_config(train_yaml, [override])) == before
+
+
+def test_what_is_read_is_what_is_trained_on_and_what_is_asked_between(smallest):
+    own, other = {"path": "out/dataset"}, {"path": "s3://bucket/other"}
+    smallest["validation"] = {"datasets": [own, other]}
+    assert resolve_train(smallest, where="test").places == (Path("out/dataset"),)
+
+    smallest["validation"]["every_steps"] = 5
+    places = resolve_train(smallest, where="test").places
+    assert places == (Path("out/dataset"), local_copy("s3://bucket/other"))
 
 
 @pytest.mark.parametrize(
