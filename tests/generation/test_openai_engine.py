@@ -390,13 +390,13 @@ def test_nothing_in_flight_returns_at_once_and_slow_answers_after_a_while(
 
 
 def test_closing_drops_what_is_in_flight_and_may_be_done_twice(server, config, make_request):
-    server.script = lambda _path, _body: _with(server.good(), wait_s=3.0)
+    server.script = lambda _path, _body: _with(server.good(), wait_s=10.0)
     start = time.monotonic()
     with closing(start_engine(config())) as engine:
         engine.submit(make_request())
         time.sleep(0.2)
     engine.close()
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 9
 
 
 @pytest.mark.engine

