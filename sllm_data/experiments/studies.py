@@ -302,7 +302,7 @@ STUDIES: Mapping[str, StudyPlan] = {
         title="Connectors",
         asks="Which connector learns most in the same steps, and how much does its window matter?",
         core=(_SELF_POWERED, *_connectors()),
-        shows=("anchor_speech", "transcription", *_ANSWERS),
+        shows=("anchor_speech", "transcription", *_ANSWERS, *_STEPS),
         draws=("transcription", "exact_speech"),
     ),
     "cascade": StudyPlan(
