@@ -8,7 +8,10 @@ import signal
 from dataclasses import replace
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from sllm_data.cli_evaluate import evaluate as command
 from sllm_data.evaluation.asking import Asking
 from sllm_data.evaluation.begun import BEGUN
 from sllm_data.evaluation.config import EvaluationConfig
@@ -89,15 +92,19 @@ def _assert_same(output, straight):
     assert _scores(output) == _scores(straight)
 
 
-def test_killed_in_its_midst_it_goes_on_and_finds_the_same_to_the_bit(
-    model, asking, stopped, straight
+def test_killed_in_its_midst_it_goes_on_by_the_command_and_finds_the_same_to_the_bit(
+    model, dataset, stopped, straight
 ):
-    num, said = _answered(stopped), []
+    num = _answered(stopped)
     assert 16 <= num < 40
+    app = typer.Typer()
+    app.command()(command)
+    options = ("--sides", "speech,cascade", "--budget", "300", "--max-tokens", "12")
 
-    evaluate(model, asking, stopped, config=CONFIG, say=said.append)
+    said = CliRunner().invoke(app, [str(model), str(dataset), *options, "--out", str(stopped)])
 
-    assert said == [f"{num} answers were given before, and are not asked for again"]
+    assert said.exit_code == 0, said.exception
+    assert f"{num} answers were given before, and are not asked for again" in said.stderr
     _assert_same(stopped, straight)
 
 
