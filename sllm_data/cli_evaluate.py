@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -112,6 +113,7 @@ def evaluate(  # noqa: PLR0913 - options of a command
                 texts=() if texts is None else read_texts(texts),
                 num_examples=examples,
                 watch=watch,
+                say=partial(typer.echo, err=True),
             )
     _say(outcome, as_json=as_json)
 

@@ -16,10 +16,10 @@ import torch
 from sllm_data.audio.decode import DecodedClip, OverlongAudioError, UndecodableAudioError
 from sllm_data.errors import ConfigError, ShardError
 from sllm_data.evaluation.backbone import as_backbone
+from sllm_data.evaluation.begun import Answers, Begun
 from sllm_data.evaluation.cascade import (
     SELF,
     Remembering,
-    Transcriber,
     as_written_down,
     transcriber_of,
     utterances_of,
@@ -120,6 +120,7 @@ def ask(
     asking: Asking,
     *,
     name: str,
+    begun: Begun | None = None,
     watch: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Asked:
     """Asks a model the rows of a dataset.
@@ -128,12 +129,15 @@ def ask(
         trained: The model.
         asking: Which rows, which sides.
         name: Of the model, for the predictions.
+        begun: Where answers are written as they come, and those that are there are not asked
+            for again.
         watch: Called with the rows that are done and their number.
 
     Raises:
         ShardError: The dataset can't be used, or not one of its rows can.
         ModelError: The backbone is not where it was, or the transcriber can't be loaded.
         ConfigError: The model is to transcribe, and no row says how to ask it.
+        OutputError: An answer can't be written.
     """
     rows, skipped = chosen_rows(asking.dataset, split=_split(asking), limit=asking.limit)
     side_by_side = "cascade" in asking.sides
@@ -145,11 +149,18 @@ def ask(
     remembering = None if transcriber is None else Remembering(transcriber)
     ready = _ready_rows(trained, asking.dataset, rows, skipped)
     for pack in in_packs(ready, size_of=lambda each: each.num_positions, budget=asking.budget):
-        found = {
-            side: _answers(trained, asking, pack, side, name, remembering) for side in asking.sides
-        }
-        for answers in zip(*found.values(), strict=True):
-            predictions += answers
+        found = []
+        for side in asking.sides:
+            answers = begun.find(side, [each.row.sample_id for each in pack]) if begun else None
+            if answers is None:
+                answers = _answers(trained, asking, pack, side, name, remembering)
+                if begun:
+                    begun.add(answers)
+            elif remembering and side == "cascade":
+                _remember(remembering, pack, answers)
+            found.append(answers.predictions)
+        for of_row in zip(*found, strict=True):
+            predictions += of_row
         if transcriber and not latency:
             timed = [(each.row, each.clips) for each in pack]
             latency = tuple(
@@ -253,10 +264,10 @@ def _answers(
     pack: Sequence[_Ready],
     side: str,
     name: str,
-    transcriber: Transcriber | None,
-) -> list[Prediction]:
+    transcriber: Remembering | None,
+) -> Answers:
     model, renderer, config = trained
-    texts = [""] * len(pack)
+    texts: list[list[str]] = [[] for _ in pack]
     if side == "cascade":
         assert transcriber is not None  # noqa: S101 - made where the side is asked
         pack, texts = _written_down(trained, pack, transcriber)
@@ -275,7 +286,7 @@ def _answers(
     who = _model_name(config.llm.model) if is_backbone else name
     if side == "cascade" and transcriber:
         who = f"{name if transcriber.name == SELF else transcriber.name}, then {who}"
-    return [
+    predictions = [
         _prediction(
             each.row,
             side=side,
@@ -284,18 +295,25 @@ def _answers(
             max_tokens=asking.max_tokens,
             losses=own,
             model=who,
-            written=written,
+            written="\n".join(written),
         )
         for each, ids, own, written in zip(
             pack, answers, losses.cpu().split(num_labels), texts, strict=True
         )
     ]
+    return Answers(predictions, texts)
+
+
+def _remember(transcriber: Remembering, pack: Sequence[_Ready], answers: Answers) -> None:
+    """Takes over what was heard, for rows to come that ask about the same clips."""
+    for each, texts in zip(pack, answers.written_down, strict=True):
+        transcriber.remember(utterances_of(each.row, each.clips), texts)
 
 
 def _written_down(
-    trained: Trained, pack: Sequence[_Ready], transcriber: Transcriber
-) -> tuple[list[_Ready], list[str]]:
-    """Returns rows whose text side holds what a transcriber wrote, and what it wrote."""
+    trained: Trained, pack: Sequence[_Ready], transcriber: Remembering
+) -> tuple[list[_Ready], list[list[str]]]:
+    """Returns rows whose text side holds what a transcriber wrote, and what it wrote of each."""
     utterances = [utterances_of(each.row, each.clips) for each in pack]
     written = iter(transcriber([each for found in utterances for each in found]))
     rows, texts = [], []
@@ -310,7 +328,7 @@ def _written_down(
             twin=True,
         )
         rows.append(replace(each, row=row, forced=forced, read=_read(trained, row)))
-        texts.append("\n".join(own))
+        texts.append(own)
     return rows, texts
 
 

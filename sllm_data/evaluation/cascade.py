@@ -88,6 +88,10 @@ class Remembering:
             self._known.update(zip(new, texts, strict=True))
         return [self._known[each.key] for each in utterances]
 
+    def remember(self, utterances: Sequence[Utterance], texts: Sequence[str]) -> None:
+        """Takes over what was written down before."""
+        self._known.update(zip((each.key for each in utterances), texts, strict=True))
+
 
 def utterances_of(row: Row, clips: Sequence[DecodedClip]) -> list[Utterance]:
     """Returns the audio spans of a row's question, in order."""

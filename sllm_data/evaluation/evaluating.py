@@ -1,10 +1,13 @@
 """All of an evaluation: a model is asked or a file is read, and a folder is written."""
 
+import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sllm_data.chat.loading import locate
+from sllm_data.evaluation.begun import BEGUN, Facts, answers_begun
 from sllm_data.evaluation.config import EvaluationConfig
 from sllm_data.evaluation.forced import (
     COUNTERFACTUALS,
@@ -24,7 +27,9 @@ from sllm_data.evaluation.predictions import (
 from sllm_data.evaluation.rows import Skipped, all_ids
 from sllm_data.evaluation.tables import Report, tabulate
 from sllm_data.evaluation.writing import write_evaluation
-from sllm_data.files import is_file, writing
+from sllm_data.files import is_file, is_folder, output_lock, sha256_of_text, writing
+from sllm_data.trainer.data.reading import digest_of
+from sllm_data.trainer.provenance import code_facts, facts_of_trained
 
 if TYPE_CHECKING:
     from sllm_data.evaluation.asking import Asking
@@ -54,8 +59,12 @@ def evaluate(  # noqa: PLR0913 - options of a command
     texts: Sequence[str] = (),
     num_examples: int = 2,
     watch: Callable[[int, int], None] = lambda _done, _total: None,
+    say: Callable[[str], None] = lambda _sentence: None,
 ) -> Outcome:
     """Asks a trained model the rows of a dataset, and writes what is found.
+
+    Answers are written as they come. Where an evaluation did not come to its end, the same one
+    asks for the others alone, and finds the same to the bit.
 
     Args:
         model: What `sllm-data train` wrote.
@@ -65,13 +74,14 @@ def evaluate(  # noqa: PLR0913 - options of a command
         texts: Plain ones, by which it is measured what the training cost; none where empty.
         num_examples: Answers on the page for each task of each group.
         watch: Called with the rows that are done and their number.
+        say: Told of answers that were given before, and of those that are of another evaluation.
 
     Raises:
         ModelError: There is no such model.
         ShardError: The dataset can't be used.
         ConfigError: The model is to transcribe for a cascade, and no row says how to ask it.
         TrainingError: A GPU is asked for and there is none.
-        OutputError: The folder can't be written.
+        OutputError: The folder can't be written, or another process writes it.
     """
     import torch  # noqa: PLC0415 - its import takes seconds
 
@@ -83,12 +93,17 @@ def evaluate(  # noqa: PLR0913 - options of a command
     where = chosen_device(asking.device)
     dtype = torch.bfloat16 if where == "cuda" else torch.float32
     written = output / PREDICTIONS
-    with told_of_memory(
-        f"the GPU's memory must hold the model and packs of {asking.budget:,} positions, and does "
-        "not; choose a smaller --budget, fewer rows to --diagnose, or --device cpu"
+    facts_begun = _facts_of_answers(model, asking, device=where)
+    with (
+        output_lock(output),
+        told_of_memory(
+            f"the GPU's memory must hold the model and packs of {asking.budget:,} positions, and "
+            "does not; choose a smaller --budget, fewer rows to --diagnose, or --device cpu"
+        ),
     ):
+        begun = answers_begun(output / BEGUN, facts_begun, say=say)
         trained = load_trained(model, device=where, dtype=dtype)
-        asked = ask(trained, asking, name=_name(model), watch=watch)
+        asked = ask(trained, asking, name=_name(model), begun=begun, watch=watch)
         predictions, skipped = asked.predictions, asked.skipped
         _remove_forced(output)
         write_predictions(written, predictions)  # they took hours, and what follows may fail
@@ -102,25 +117,27 @@ def evaluate(  # noqa: PLR0913 - options of a command
         if texts:
             read = retention(trained, texts)
             write_forced(output / RETENTION, read)
-    facts = {
-        "dataset": _name(asking.dataset),
-        "split": asking.split,
-        "rows left out": _listed(skipped),
-        "chat template": _compared(asked.other_templates),
-        "computed": f"{where}, {str(dtype).removeprefix('torch.')}, greedy",
-    }
-    evaluated = Evaluated(
-        predictions=predictions,
-        config=config,
-        report=tabulate(predictions, config),
-        facts=facts,
-        dataset=asking.dataset,
-        diagnostics=looked,
-        losses=added_losses(changed, config.bootstrap),
-        latency=asked.latency,
-        retention=retention_of(read, config.bootstrap),
-    )
-    files = write_evaluation(evaluated, output, num_examples=num_examples)
+        facts = {
+            "dataset": _name(asking.dataset),
+            "split": asking.split,
+            "rows left out": _listed(skipped),
+            "chat template": _compared(asked.other_templates),
+            "computed": f"{where}, {str(dtype).removeprefix('torch.')}, greedy",
+        }
+        evaluated = Evaluated(
+            predictions=predictions,
+            config=config,
+            report=tabulate(predictions, config),
+            facts=facts,
+            dataset=asking.dataset,
+            diagnostics=looked,
+            losses=added_losses(changed, config.bootstrap),
+            latency=asked.latency,
+            retention=retention_of(read, config.bootstrap),
+        )
+        files = write_evaluation(evaluated, output, num_examples=num_examples)
+        with writing(output):
+            (output / BEGUN).unlink()
     return Outcome(report=evaluated.report, skipped=tuple(skipped), files=(written, *files))
 
 
@@ -175,6 +192,32 @@ def _beside(
     if source.name != PREDICTIONS or not is_file(path):
         return ()
     return read_forced(path, known=known)
+
+
+def _facts_of_answers(model: Path, asking: "Asking", *, device: str) -> Facts:
+    """Returns all that answers depend on.
+
+    Raises:
+        ModelError: There is no such model, or not the one that transcribes.
+        ShardError: A manifest of the dataset is broken.
+    """
+    _, document = facts_of_trained(model)
+    is_cascade = "cascade" in asking.sides
+    return {
+        "model": [_name(model), sha256_of_text(json.dumps(document, sort_keys=True))],
+        "dataset": digest_of(asking.dataset),
+        "split": asking.split,
+        "limit": asking.limit,
+        "sides": list(asking.sides),
+        "budget": asking.budget,
+        "max_tokens": asking.max_tokens,
+        "asr": asking.asr if is_cascade else None,
+        "asr_revision": locate(asking.asr, revision=None)[1]
+        if is_cascade and is_folder(Path(asking.asr))
+        else None,
+        "device": device,
+        **code_facts(),
+    }
 
 
 def _remove_forced(output: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from sllm_data.errors import TrainingError
 from sllm_data.files import write_text
-from sllm_data.trainer.config import LoggingConfig
+from sllm_data.trainer.config import TrainConfig
 
 _WANDB_ID = ".wandb-id"
 
@@ -23,12 +23,12 @@ class Board(Protocol):
 
 
 @contextmanager
-def boards(config: LoggingConfig, output: Path, *, step: int) -> Iterator[Sequence[Board]]:
+def boards(config: TrainConfig, *, step: int) -> Iterator[Sequence[Board]]:
     """Opens the boards that were chosen, while the block runs.
 
     Args:
-        config: Which ones.
-        output: The training's folder, which TensorBoard's files lie in.
+        config: Of the training: which boards, in which folder TensorBoard's files lie, and all
+            that Weights & Biases shows beside the curves.
         step: How many updates are done: what was drawn behind it is dropped.
 
     Raises:
@@ -36,10 +36,10 @@ def boards(config: LoggingConfig, output: Path, *, step: int) -> Iterator[Sequen
     """
     with ExitStack() as stack:
         found: list[Board] = []
-        if "tensorboard" in config.boards:
-            found.append(stack.enter_context(_tensorboard(output / "tensorboard", step)))
-        if "wandb" in config.boards:
-            found.append(stack.enter_context(_wandb(config.project, output)))
+        if "tensorboard" in config.logging.boards:
+            found.append(stack.enter_context(_tensorboard(config.output / "tensorboard", step)))
+        if "wandb" in config.logging.boards:
+            found.append(stack.enter_context(_wandb(config)))
         yield found
 
 
@@ -69,7 +69,7 @@ class _Wandb:
 
 
 @contextmanager
-def _wandb(project: str, output: Path) -> Iterator[Board]:
+def _wandb(config: TrainConfig) -> Iterator[Board]:
     try:
         wandb: Any = importlib.import_module("wandb")  # Any: as above
     except ImportError as error:
@@ -77,11 +77,16 @@ def _wandb(project: str, output: Path) -> Iterator[Board]:
             "logging.boards must not name wandb where it is not installed; install the package "
             "wandb, or leave it out"
         ) from error
-    known = output / _WANDB_ID  # a training that goes on goes on in the same run
+    known = config.output / _WANDB_ID  # a training that goes on goes on in the same run
     if not known.exists():
         write_text(known, f"{uuid.uuid4().hex}\n")
     run_id = known.read_text(encoding="ascii").strip()
     with wandb.init(
-        project=project, dir=str(output), name=output.name, id=run_id, resume="allow"
+        project=config.logging.project,
+        dir=str(config.output),
+        name=config.output.name,
+        config=config.model_dump(mode="json"),
+        id=run_id,
+        resume="allow",
     ) as run:
         yield _Wandb(run)

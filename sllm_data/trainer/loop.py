@@ -304,7 +304,7 @@ def _telling(training: Training, progress: Progress) -> Iterator[Callable[[StepF
     write_config(config)
     metrics = MetricsFile(config.output / METRICS, steps_done=done)
     with (
-        boards(config.logging, config.output, step=done) as drawn,
+        boards(config, step=done) as drawn,
         progress.bar("train", config.num_steps) as bar,
     ):
         bar.advance(done)

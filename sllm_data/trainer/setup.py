@@ -192,7 +192,10 @@ def _validation_packs(
     renderer: ChatRenderer,
     ranks: Ranks,
 ) -> tuple[PackedBatch, ...]:
-    """Returns the packs that are asked each time: the first ones of the other split."""
+    """Returns the packs that are asked each time: the first ones of the other split.
+
+    A rank has fewer than another where all clips of a pack can't be decoded.
+    """
     chosen = config.validation
     if not chosen.every_steps:
         return ()
@@ -204,10 +207,11 @@ def _validation_packs(
     try:
         with closing(_open(other, config, model, renderer, ranks, epochs=1)) as stream:
             found = tuple(islice(stream, chosen.packs))
-            if not found:
-                raise TrainingError(
-                    f"no row of the split {chosen.split} can be trained on: {stream.told()}"
-                )
+            whose = "" if ranks.is_alone else f" by process {ranks.rank} of {ranks.world_size}"
+            lacks = "" if found else f"can be trained on{whose}: {stream.told()}"
+            # all of them end, since all would wait for one that has none
+            if lacking := [each for each in ranks.gathered(lacks) if each]:
+                raise TrainingError(f"no row of the split {chosen.split} {lacking[0]}")
             return found
     except SllmDataError as error:
         raise TrainingError(

@@ -117,11 +117,19 @@ class Stepper:
         return norm
 
     def validate(self, packs: Sequence[PackedBatch]) -> LossMeans:
-        """Returns the losses of packs, without training on them."""
+        """Returns the losses of packs, without training on them.
+
+        Each rank must have one. As in a step, one that has fewer than another goes over its last
+        pack again, which counts for nothing.
+        """
+        again = int(self.ranks.largest(len(packs))) - len(packs)
         self.model.eval()
         try:
             with torch.no_grad():
-                found = [self.model(pack.to(self.ranks.device), self.losses) for pack in packs]
+                found = [
+                    self.model(pack.to(self.ranks.device), self.losses)
+                    for pack in [*packs, *[packs[-1]] * again]
+                ][: len(packs)]
         finally:
             self.model.train()
         mine = sum(len(pack.text.labels) for pack in packs)

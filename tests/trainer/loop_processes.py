@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from sllm_data.errors import TrainingError
 from sllm_data.steps import Progress
 from sllm_data.trainer.batch import PackedBatch
 from sllm_data.trainer.config import TrainConfig, resolve_train
@@ -30,6 +31,14 @@ def run_rank(rank: int, port: int, document: dict[str, Any]) -> None:
     """Trains as one of two."""
     _become(rank, port)
     run_training(document)
+
+
+def refused_rank(rank: int, port: int, document: dict[str, Any], folder: Path) -> None:
+    """Trains as one of two, which is refused, and writes down why."""
+    try:
+        run_rank(rank, port, document)
+    except TrainingError as error:
+        (folder / f"{rank}.txt").write_text(str(error))
 
 
 def rank_steps(rank: int, port: int, cases: Sequence[Case], into: Path) -> None:
