@@ -287,7 +287,7 @@ STUDIES: Mapping[str, StudyPlan] = {
         asks="At equal steps, how much does more distinct speech bring?",
         core=_data_size(),
         more=(_of_hours(0.0125), _of_hours(0.03125)),
-        shows=("anchor_speech", "transcription", *_ANSWERS),
+        shows=("anchor_speech", "transcription", *_ANSWERS, *_STEPS),
         draws=("transcription", "exact_speech", "unseen_voices"),
     ),
     "losses": StudyPlan(
