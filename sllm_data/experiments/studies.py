@@ -18,6 +18,7 @@ the validation split, where it is a tenth at 7e-4."""
 
 _LORA: Document = {"model": {"llm": {"mode": "lora", "lora": {"rank": 8, "alpha": 16}}}}
 _FULL: Document = {"model": {"llm": {"mode": "full"}}}
+_KEPT: Document = {"model": {"llm": {"keep_original": True}}}
 _FROZEN: Document = {"model": {"llm": {"mode": "frozen"}}}
 _READ: Document = {"data": {"text_share": 0.5}}
 
@@ -113,9 +114,9 @@ def _losses() -> tuple[Arm, ...]:
             towards,
             name=f"{name}-{towards.name.removeprefix('self-powered-')}",
             means=f"{towards.means}; trained towards {means}",
-            train=merged(towards.train, {"losses": over}),
+            train=merged(towards.train, merged(kept, {"losses": over})),
         )
-        for towards in (_SELF_POWERED, _FAR)
+        for towards, kept in ((_SELF_POWERED, {}), (_FAR, _KEPT))
         for name, (means, over) in losses.items()
     )
 

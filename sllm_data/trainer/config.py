@@ -208,6 +208,17 @@ class TrainConfig(_Config):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _the_teacher_stands(self) -> Self:
+        llm = self.model.llm
+        if llm.mode == "full" and not llm.keep_original and not self.losses.cross_entropy.weight:
+            raise ValueError(
+                "model.llm.keep_original must be true where the whole LLM is trained and "
+                "losses.cross_entropy.weight is 0: what it is compared with would be trained, "
+                "too, and both come to say nothing"
+            )
+        return self
+
     def mode_of(self, part: str) -> str:
         """Returns what is trained of `llm` or `encoder`: frozen, lora or full."""
         mode: str = getattr(self.model, part).mode

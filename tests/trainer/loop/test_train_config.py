@@ -89,6 +89,17 @@ def test_a_stage_that_trains_only_what_is_frozen_is_refused(smallest):
         resolve_train(smallest, where="test")
 
 
+def test_a_teacher_that_would_be_trained_with_what_it_teaches_is_refused(smallest):
+    smallest["model"]["llm"]["mode"] = "full"
+    smallest["losses"] = {"cross_entropy": {"weight": 0}, "response_kl": {"weight": 1}}
+
+    with pytest.raises(ConfigError, match=r"model\.llm\.keep_original must be true where"):
+        resolve_train(smallest, where="test")
+
+    smallest["model"]["llm"]["keep_original"] = True
+    assert resolve_train(smallest, where="test").losses.response_kl.weight == 1
+
+
 @pytest.mark.parametrize(
     "override",
     [
