@@ -115,6 +115,8 @@ def _read(path: Path) -> tuple[Facts | None, list[Answers], int]:
                     facts = dict(document)
                 else:
                     rows = [Prediction(**row) for row in document["predictions"]]
+                    if not rows:
+                        break  # of another form: each line has some
                     found.append(Answers(rows, document["written_down"]))
             except (ValueError, TypeError, KeyError):
                 break  # a power cut tore it; what may stand behind it is asked for again

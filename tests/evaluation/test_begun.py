@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from sllm_data.cli_evaluate import evaluate as command
 from sllm_data.evaluation.asking import Asking
-from sllm_data.evaluation.begun import BEGUN
+from sllm_data.evaluation.begun import BEGUN, answers_begun
 from sllm_data.evaluation.config import EvaluationConfig
 from sllm_data.evaluation.evaluating import evaluate
 from sllm_data.evaluation.predictions import read_predictions
@@ -118,6 +118,22 @@ def test_a_line_that_was_cut_is_asked_for_again(model, asking, stopped, straight
 
     assert said == [f"{kept} answers were given before, and are not asked for again"]
     _assert_same(stopped, straight)
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b"[]", b"7", b'{"predictions": [], "written_down": []}', b"\xff\x00"]
+)
+def test_a_line_of_another_form_ends_what_is_known(stopped, line):
+    path, said = stopped / BEGUN, []
+    whole = path.read_bytes()
+    whole = whole[: whole.rindex(b"\n") + 1]
+    path.write_bytes(whole + line + b"\n")
+    facts = json.loads(whole.split(b"\n")[0])
+
+    answers_begun(path, facts, say=said.append)
+
+    assert said == [f"{_answered(stopped)} answers were given before, and are not asked for again"]
+    assert path.read_bytes() == whole
 
 
 def test_what_was_answered_is_taken_as_it_stands_and_no_model_is_asked(model, asking, stopped):
