@@ -5,6 +5,8 @@
      └── lost: its worker was killed, or its node is gone; 3 times at most
 
 Ray's own retries are off: they have no end where a worker runs out of memory again and again.
+Where a run stops early its tasks end with its connection to the cluster. They are not cancelled:
+one that is done while Ray 2.60 cancels it is an error to Ray that ends the whole process.
 """
 
 import pickle
@@ -71,28 +73,24 @@ def map_on_cluster(
         place = ray.put(Place.here(fence))
         waiting = deque(_Sent(payload=pickle.dumps((step, job))) for job in jobs)
         running: dict[ray.ObjectRef, _Sent] = {}
-        try:
-            while waiting or running:
-                while waiting and len(running) < _most(config):
-                    sent = waiting.popleft()
-                    running[task.remote(place, sent.payload)] = sent
-                done, _ = ray.wait(list(running), num_returns=1, timeout=_LOOK_S)
-                if not done:
-                    check_room(config)  # the nodes that a part fits on may all be gone
-                    continue
-                sent = running.pop(done[0])
-                try:
-                    content = ray.get(done[0])
-                except RayTaskError as error:
-                    raise OutputError(no_such_code(error)) from error
-                except RayError as error:
-                    _count_loss(sent, error)
-                    waiting.appendleft(sent)
-                    continue
-                yield result_of(content)
-        finally:
-            for ref in running:
-                ray.cancel(ref, force=True)
+        while waiting or running:
+            while waiting and len(running) < _most(config):
+                sent = waiting.popleft()
+                running[task.remote(place, sent.payload)] = sent
+            done, _ = ray.wait(list(running), num_returns=1, timeout=_LOOK_S)
+            if not done:
+                check_room(config)  # the nodes that a part fits on may all be gone
+                continue
+            sent = running.pop(done[0])
+            try:
+                content = ray.get(done[0])
+            except RayTaskError as error:
+                raise OutputError(no_such_code(error)) from error
+            except RayError as error:
+                _count_loss(sent, error)
+                waiting.appendleft(sent)
+                continue
+            yield result_of(content)
 
 
 def _most(config: RunnerConfig) -> int:
