@@ -49,7 +49,8 @@ class Data:
     tasks_each: int = _TASKS
     """How many tasks an utterance is asked for."""
     wordings: int | None = None
-    """Of each task, that are trained; all where None."""
+    """Of each task, that are trained; the six of its pool where None. More than six are taken
+    from `wordings.yaml`, too."""
 
     @property
     def folder(self) -> str:
@@ -144,12 +145,17 @@ def make_dataset(folder: Path, data: Data, *, hours: float, seed: int, progress:
 
 
 def _write_pools(folder: Path, wordings: int) -> None:
-    """Writes the world's pools with the first so many of their wordings, and all held out."""
+    """Writes the world's pools with the first so many wordings to train, and all held out."""
+    more = yaml.safe_load(Path(__file__).with_name("wordings.yaml").read_text("utf-8"))
     for pool in load_pools((shipped_folder("instruction_pools"),)):
         if pool.language != _LANGUAGE:
             continue
         document = yaml.safe_load(pool.path.read_text("utf-8"))
-        trained = [each for each in document["instructions"] if not each["held_out"]]
-        held_out = [each for each in document["instructions"] if each["held_out"]]
+        known = document["instructions"]
+        trained = [each for each in known if not each["held_out"]]
+        for number, sides in enumerate(more["instructions"].get(pool.task, ()), len(known) + 1):
+            name = f"{pool.task}.{_LANGUAGE}.{number:02d}"
+            trained.append({"id": name, "held_out": False, **sides})
+        held_out = [each for each in known if each["held_out"]]
         document["instructions"] = trained[:wordings] + held_out
         write_text(folder / pool.path.name, yaml.safe_dump(document, sort_keys=False))

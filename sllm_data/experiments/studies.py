@@ -145,10 +145,10 @@ def _diversity() -> tuple[Arm, ...]:
         replace(
             _SELF_POWERED,
             name=f"wordings-{number}",
-            means=f"{_SELF_POWERED.means}; {number} of the six wordings of each",
+            means=f"{_SELF_POWERED.means}; {number} wordings of each in place of six",
             data=Data(wordings=number),
         )
-        for number in (1, 3)
+        for number in (1, 4, 8)
     ]
     return (_GRID["transcripts-lora"], *tasks, *wordings, _SELF_POWERED)
 

@@ -417,6 +417,11 @@ def test_data_of_an_arm_differs_in_what_is_compared_and_takes_over_answers(tmp_p
     assert len(few) == len(whole)
     assert {row["instruction_id"].split(".")[-1] for row in few} == {"01"}
     assert len({row["instruction_id"] for row in whole}) > 30
+    many = rows(Data(wordings=8))
+    assert len(many) == len(whole)
+    assert {row["instruction_id"].split(".")[-1] for row in many} == {
+        *("01", "02", "03", "04", "05", "06", "09", "10")
+    }
 
 
 @pytest.mark.engine
