@@ -171,12 +171,13 @@ def _check_somebody_listens(address: str) -> None:
 def loss_told() -> Iterator[None]:
     """Tells by one sentence that a connection by `ray://` was lost within a block.
 
-    What Ray raises then is of many kinds: of gRPC, of its own, or what it raises in a process
-    that never joined a cluster.
+    What Ray raises then is of many kinds: of gRPC, also before it has noticed the loss itself,
+    of its own, or what it raises in a process that never joined a cluster.
 
     Raises:
         EngineError: It was lost.
     """
+    import grpc  # noqa: PLC0415 - as above; Ray's client is made of it
     from ray.util.client import ray as client  # noqa: PLC0415 - as above
 
     try:
@@ -184,7 +185,8 @@ def loss_told() -> Iterator[None]:
     except SllmDataError:
         raise
     except Exception as error:
-        if _holders.by_client and not client.is_connected():
+        is_lost = isinstance(error, grpc.RpcError | ConnectionError) or not client.is_connected()
+        if _holders.by_client and is_lost:
             raise EngineError(
                 "the connection to the Ray cluster must stay, it was lost; run the same command "
                 "again: committed parts stand"
