@@ -19,6 +19,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # tests run side by side, one a core; more threads than cores wait for each other
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Ray's workers beside other tests: not after all of them, as Ray would have it
+os.environ.setdefault("RAY_worker_niceness", "0")
 _cache = tempfile.TemporaryDirectory(prefix="sllm-datasets-")
 atexit.register(_cache.cleanup)
 os.environ.setdefault("HF_DATASETS_CACHE", _cache.name)  # read when datasets is imported

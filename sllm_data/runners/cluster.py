@@ -36,6 +36,8 @@ _QUIET = {
 _ALONE = {
     # where a run is killed, Ray's agents would look for its cluster for a minute before they end
     "RAY_gcs_rpc_server_reconnect_timeout_s": "3",
+    # Ray would let all else on the machine go before its workers (nice 15); other runners don't
+    "RAY_worker_niceness": "0",
 }
 """For a cluster of this machine, which has no head to wait for."""
 
