@@ -19,7 +19,7 @@ from sllm_data.errors import ConfigError
 from sllm_data.evaluation.config import load_evaluation_config
 from sllm_data.evaluation.predictions import write_predictions
 from sllm_data.evaluation.tables import EVAL_GROUPS
-from sllm_data.files import check_is_free
+from sllm_data.files import check_is_apart, check_is_free
 from sllm_data.steps import Progress, run_all
 
 app = typer.Typer(
@@ -79,6 +79,7 @@ def build(  # noqa: PLR0913 - options of a command
     root = source
     if source.is_file():
         run = load_config(source)
+        check_is_apart(output, run.output)
         for report in run_all(run, progress):
             typer.echo(f"{report.step}: {report.rows:,} rows", err=True)
         root = run.output
