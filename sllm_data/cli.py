@@ -32,7 +32,7 @@ from sllm_data import (
     cli_testbed,
     cli_trust,
 )
-from sllm_data.cli_places import dataset_place
+from sllm_data.cli_places import dataset_place, disk_place
 from sllm_data.cli_stop import stopping_at_sigterm
 from sllm_data.config import document_schema, load_config
 from sllm_data.doctor import Check, examine
@@ -240,7 +240,13 @@ def render(
     count: Annotated[int, typer.Option(min=1, help="how many, where no id is given")] = 5,
     kind: Annotated[str | None, typer.Option(help="instruct or interleaved")] = None,
     output: Annotated[
-        Path | None, typer.Option("--out", help="folder; reports/samples of the dataset")
+        Path | None,
+        typer.Option(
+            "--out",
+            parser=disk_place,
+            metavar="FOLDER",
+            help="folder; reports/samples of the dataset",
+        ),
     ] = None,
 ) -> None:
     """Writes samples as a page with players and waveforms, and as one WAV each."""

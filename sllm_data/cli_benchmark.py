@@ -13,13 +13,13 @@ from sllm_data.benchmark.judging import judged, load_judge
 from sllm_data.benchmark.scoring import as_json as scores_of
 from sllm_data.benchmark.scoring import as_table, names_of, score, scored, write_scores
 from sllm_data.benchmark.selecting import REASONS, Wanted
-from sllm_data.cli_places import dataset_place
+from sllm_data.cli_places import dataset_place, disk_place
 from sllm_data.config import load_config
 from sllm_data.errors import ConfigError
 from sllm_data.evaluation.config import load_evaluation_config
 from sllm_data.evaluation.predictions import write_predictions
 from sllm_data.evaluation.tables import EVAL_GROUPS
-from sllm_data.files import check_is_free
+from sllm_data.files import check_is_apart, check_is_free
 from sllm_data.steps import Progress, run_all
 
 app = typer.Typer(
@@ -39,7 +39,15 @@ def build(  # noqa: PLR0913 - options of a command
             show_default=False,
         ),
     ],
-    output: Annotated[Path, typer.Argument(help="folder of the benchmark", show_default=False)],
+    output: Annotated[
+        Path,
+        typer.Argument(
+            parser=disk_place,
+            metavar="FOLDER",
+            help="folder of the benchmark",
+            show_default=False,
+        ),
+    ],
     *,
     per_task: Annotated[
         int, typer.Option(min=1, help="questions of each task in each group, at most")
@@ -71,6 +79,7 @@ def build(  # noqa: PLR0913 - options of a command
     root = source
     if source.is_file():
         run = load_config(source)
+        check_is_apart(output, run.output)
         for report in run_all(run, progress):
             typer.echo(f"{report.step}: {report.rows:,} rows", err=True)
         root = run.output
@@ -109,7 +118,13 @@ def score_files(  # noqa: PLR0913 - options of a command
     ],
     *,
     benchmark: Annotated[
-        Path, typer.Option(help="what `benchmark build` wrote", show_default=False)
+        Path,
+        typer.Option(
+            parser=disk_place,
+            metavar="FOLDER",
+            help="what `benchmark build` wrote",
+            show_default=False,
+        ),
     ],
     missing: Annotated[
         Literal["refuse", "wrong"], typer.Option(help="what an answer is that is not there")
@@ -118,7 +133,10 @@ def score_files(  # noqa: PLR0913 - options of a command
         Path | None, typer.Option(help="YAML of an engine that rates answers; see the docs")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--out", help="folder for scores.json and pages")
+        Path | None,
+        typer.Option(
+            "--out", parser=disk_place, metavar="FOLDER", help="folder for scores.json and pages"
+        ),
     ] = None,
     examples: Annotated[
         int, typer.Option(min=0, help="answers on a page for each task of each group")

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from sllm_data.cli_places import dataset_place
+from sllm_data.cli_places import dataset_place, disk_place
 from sllm_data.errors import ConfigError
 from sllm_data.evaluation.config import load_evaluation_config
 from sllm_data.evaluation.evaluating import Outcome, rescore
@@ -47,6 +47,8 @@ def evaluate(  # noqa: PLR0913 - options of a command
         Path | None,
         typer.Option(
             "--out",
+            parser=disk_place,
+            metavar="FOLDER",
             help="folder; without it `evaluation` in MODEL, or `rescored` beside --from",
         ),
     ] = None,

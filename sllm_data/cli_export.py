@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from sllm_data.cli_places import dataset_place
+from sllm_data.cli_places import dataset_place, disk_place
 from sllm_data.exporting import FORMATS, Report, Selection, plan_export, write_export
 from sllm_data.files import check_is_free
 from sllm_data.steps import Progress
@@ -22,7 +22,12 @@ def export(  # noqa: PLR0913 - options of a command
             parser=dataset_place, metavar="DATASET", help="a dataset", show_default=False
         ),
     ],
-    output: Annotated[Path, typer.Argument(help="a new folder", show_default=False)],
+    output: Annotated[
+        Path,
+        typer.Argument(
+            parser=disk_place, metavar="FOLDER", help="a new folder", show_default=False
+        ),
+    ],
     *,
     layout: Annotated[str, typer.Option("--format", help=", ".join(FORMATS))],
     split: Annotated[str, typer.Option(help="train, validation or test")] = "train",

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from sllm_data.cli_places import dataset_place
+from sllm_data.cli_places import dataset_place, disk_place
 from sllm_data.reporting.report import MAX_AUDIO_BYTES, NUM_STAGES, write_report
 from sllm_data.steps import Progress
 
@@ -25,9 +25,17 @@ def report(
         typer.Option(parser=dataset_place, metavar="DATASET", help="another, to stand beside it"),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--out", help="the page; reports/report.html of the dataset")
+        Path | None,
+        typer.Option(
+            "--out",
+            parser=disk_place,
+            metavar="FILE",
+            help="the page; reports/report.html of the dataset",
+        ),
     ] = None,
-    samples: Annotated[int, typer.Option(min=0, help="samples to show of each dataset")] = 50,
+    samples: Annotated[
+        int, typer.Option(min=0, max=10_000, help="samples to show of each dataset")
+    ] = 50,
     audio_mb: Annotated[
         int, typer.Option(min=0, help="size of all clips in the page, at most")
     ] = MAX_AUDIO_BYTES // 2**20,

@@ -68,6 +68,20 @@ def check_is_free(path: Path) -> None:
         )
 
 
+def check_is_apart(path: Path, dataset: Path) -> None:
+    """Refuses a folder inside a dataset: what is not the dataset's may be removed there.
+
+    Raises:
+        OutputError: `path` lies in `dataset`, or is it.
+    """
+    with writing(path):
+        is_inside = path.resolve().is_relative_to(dataset.resolve())
+    if is_inside:
+        raise OutputError(
+            f"{path}: must lie outside of the dataset {dataset}, lies in it; choose another folder"
+        )
+
+
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """Yields a temporary folder that becomes `path` on success and vanishes on failure.

@@ -30,7 +30,7 @@ from sllm_data.evaluation.config import EvaluationConfig
 from sllm_data.evaluation.tables import EVAL_GROUPS
 from sllm_data.exporting.card import cell
 from sllm_data.exporting.clips import extension
-from sllm_data.files import new_folder, sha256_of_file, write_text
+from sllm_data.files import check_is_apart, new_folder, sha256_of_file, write_text
 from sllm_data.shards import TABLES, part_name, read_part, write_part
 from sllm_data.steps import Progress
 from sllm_data.steps.card import schema_text
@@ -100,8 +100,10 @@ def build_benchmark(
     Raises:
         ShardError: A dataset can't be used.
         RejectedError: It is too small for the groups.
-        OutputError: The folder is there already, or can't be written.
+        OutputError: The folder is there already, lies in a dataset, or can't be written.
     """
+    for each in (root, *against):
+        check_is_apart(output, each)
     made = [_made(each) for each in (root, *against)]
     selection = select(root, against, wanted)
     with new_folder(output) as folder, progress.bar("freeze", len(selection.chosen)) as bar:

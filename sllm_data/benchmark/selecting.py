@@ -58,8 +58,8 @@ class Wanted:
     per_task: int = 50
     """Rows of each task in each group, at most."""
     at_least: int = 10
-    """Rows of each task in each group; fewer are too few to say anything. With 0 a task may be
-    in one group alone."""
+    """Rows of each task in each group, or `per_task` where that is less; fewer are too few to say
+    anything. With 0 a task may be in one group alone."""
     tasks: tuple[str, ...] = ()
     """None: all."""
 
@@ -266,16 +266,17 @@ def _check_size(
                 f"{why}; take a recipe with held-out wordings and tasks, and more speech for "
                 "the split"
             )
+    at_least = min(wanted.at_least, wanted.per_task)  # more are not asked
     short = [
         f"{task} has {len(cell)} in {EVAL_GROUPS[group]}"
         for (group, task), cell in sorted(cells.items())
-        if len(cell) < wanted.at_least
+        if len(cell) < at_least
     ]
     if short:
         more = f"; and {len(short) - _LISTED} more" if len(short) > _LISTED else ""
         shown = "; ".join(short[:_LISTED]) + more
         raise RejectedError(
-            f"{root}: each task must have {wanted.at_least} rows in each of its groups, {shown}"
+            f"{root}: each task must have {at_least} rows in each of its groups, {shown}"
             f"{why}; take more speech for the split {wanted.split}, choose tasks with --tasks, "
             "or be content with less: --at-least"
         )

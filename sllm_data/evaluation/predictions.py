@@ -5,8 +5,8 @@ thought of can be asked later. Answers of other systems are scored by writing su
 its fields only five are required.
 """
 
+import codecs
 import json
-import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -34,6 +34,9 @@ SIDES = {
 
 JUDGE_BEST = 5
 """The score of an answer that does all that was asked."""
+
+_MOST = 10**12
+"""Of nats or tokens of one answer: sums of many are still exact."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -89,8 +92,12 @@ class Prediction:
             raise ValueError(f"side must be a name of a-z, 0-9 and _, got {self.side!r}")
         if (self.nll is None) != (self.nll_tokens is None):
             raise ValueError("nll and nll_tokens must stand together")
-        if self.nll is not None and not math.isfinite(self.nll):
-            raise ValueError(f"nll must be finite, got {self.nll}")
+        if self.nll is not None and not abs(self.nll) <= _MOST:
+            raise ValueError(f"nll must be finite and at most {_MOST:,}, got {self.nll}")
+        for name in ("num_tokens", "nll_tokens"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= _MOST:
+                raise ValueError(f"{name} must be from 0 to {_MOST:,}, got {str(value)[:20]}")
         if self.judge_score is not None and not 1 <= self.judge_score <= JUDGE_BEST:
             raise ValueError(f"judge_score must be from 1 to 5, got {self.judge_score}")
 
@@ -161,8 +168,9 @@ def numbered_json(path: Path) -> Iterator[tuple[int, bytes]]:
             for number, line in numbered_lines(file):
                 if line is None:
                     raise ShardError(f"{path}, line {number}: {OVERLONG}; remove it")
-                if line.strip():
-                    yield number, line
+                content = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+                if content.strip():
+                    yield number, content
     except OSError as error:
         raise ShardError(
             f"{path}: must be a file of predictions, can't be read: {error.strerror or error}"

@@ -84,7 +84,8 @@ def plan_export(dataset: Path, name: str, selection: Selection, *, skip: bool = 
         skip: Whether rows that the layout can't hold are left out; else they are an error.
 
     Raises:
-        ConfigError: There is no such layout, it can't hold a row, or no row is left.
+        ConfigError: There is no such layout, it can't hold a row, or no row is left; or none is
+            of a task or kind that is named.
         ShardError: The dataset is damaged.
     """
     if name not in FORMATS:
@@ -93,8 +94,10 @@ def plan_export(dataset: Path, name: str, selection: Selection, *, skip: bool = 
     left_out: dict[str, Left] = {}
     sources: Counter[Source] = Counter()
     recipes: set[str] = set()
+    seen: set[str] = set()
     num_rows = num_stretches = max_clips = 0
     for row in Rows(dataset, selection):
+        seen |= {row.task, row.kind}
         try:
             layout.holds(row)
         except UnheldError as error:
@@ -109,6 +112,7 @@ def plan_export(dataset: Path, name: str, selection: Selection, *, skip: bool = 
         corpus, version, licence, attribution = (source[key] or "" for key in names)
         sources[corpus, version, licence, attribution] += 1
         recipes.add(row.columns["recipe"])
+    _check_named(dataset, selection, seen)
     if left_out and not skip:
         raise ConfigError(_refusal(name, num_rows, left_out))
     if not num_rows:
@@ -125,6 +129,19 @@ def plan_export(dataset: Path, name: str, selection: Selection, *, skip: bool = 
         recipes=tuple(sorted(recipes)),
         digest=_digest(dataset),
     )
+
+
+def _check_named(dataset: Path, selection: Selection, seen: set[str]) -> None:
+    """Refuses a task or kind that no row has beside others that rows have: a slip of the pen."""
+    if not seen or selection.limit is not None:  # none at all has a sentence of its own
+        return
+    for what, named in (("task", selection.tasks), ("kind", selection.kinds)):
+        for name in named:
+            if name not in seen:
+                raise ConfigError(
+                    f"{dataset}: must have rows of the {what} {name!r} among those that are "
+                    "exported, has none; `sllm-data stats` lists them"
+                )
 
 
 def _refusal(name: str, num_held: int, left_out: dict[str, Left]) -> str:

@@ -220,6 +220,8 @@ class Rows:
                 f"its clip {clips[index].audio_id} must be in audio/"
                 f"{part_name(clips[index].part)}, is not"
             )
+        if facts.rate_hz <= 0:
+            raise ValueError(f"its clip must have a rate above 0, got {facts.rate_hz}")
         if None in (start, num_samples) or not 0 <= start < start + num_samples <= (
             facts.num_samples
         ):

@@ -20,7 +20,7 @@ from sllm_data.exporting.formats import FORMATS
 from sllm_data.exporting.layout import Found, Target, read_json
 from sllm_data.exporting.planning import Plan
 from sllm_data.exporting.rows import Row
-from sllm_data.files import new_folder
+from sllm_data.files import check_is_apart, new_folder
 
 _SUMMARY = "export.json"
 _PLAIN = re.compile(r"\w[\w.-]*")
@@ -64,9 +64,10 @@ def write_export(
         advance: Called after each row.
 
     Raises:
-        OutputError: The folder holds something, or can't be written.
+        OutputError: The folder holds something, lies in the dataset, or can't be written.
         ShardError: The dataset is damaged, or what was written is not what it must be.
     """
+    check_is_apart(output, plan.dataset)
     source = ClipSource(plan.dataset)
     try:
         with new_folder(output) as folder:

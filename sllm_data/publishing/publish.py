@@ -26,7 +26,7 @@ from sllm_data.publishing.target import Target, There
 from sllm_data.publishing.terms import Terms, terms_of
 from sllm_data.steps import Progress
 from sllm_data.steps.dataset import read_run_document
-from sllm_data.storage.store import is_url
+from sllm_data.storage.places import local_copy
 from sllm_data.validation.opening import Options as Validation
 from sllm_data.validation.runner import validate
 
@@ -94,6 +94,7 @@ def publish(
     """
     start = time.monotonic()
     target = _target(root, place, options)
+    _check_apart(root, place)
     with ExitStack() as stack:
         # what is no finished dataset is told before it is judged at length
         before = contents_of(root)
@@ -141,14 +142,21 @@ def _target(root: Path, place: str, options: Options) -> Target:
             message=options.message or f"Publish {root.absolute().name}",
             patience_s=options.patience_s,
         )
-    if not is_url(place):
-        there, here = Path(place).resolve(), root.resolve()
-        if there.is_relative_to(here) or here.is_relative_to(there):
-            raise ConfigError(
-                f"{place}: the target must be a folder apart from the dataset, got one that "
-                "holds the other; choose another one"
-            )
     return StoredTarget(place, patience_s=options.patience_s)
+
+
+def _check_apart(root: Path, place: str) -> None:
+    """Sees that neither folder is in the other: what is too much at a target is removed."""
+    try:
+        there = local_copy(place).resolve()  # also of a URL whose dataset was fetched
+    except ValueError as error:
+        raise ConfigError(f"the target can't be used: {error}") from error
+    here = root.resolve()
+    if there.is_relative_to(here) or here.is_relative_to(there):
+        raise ConfigError(
+            f"{place}: the target must be a folder apart from the dataset, got one that "
+            "holds the other; choose another one"
+        )
 
 
 def _check(root: Path, options: Options, progress: Progress) -> None:

@@ -82,6 +82,8 @@ def fault_of(error: BaseException) -> Fault:
     if isinstance(cause, (*_CREDENTIALS, PermissionError)):
         words = "permission denied" if isinstance(cause, PermissionError) else "no credentials"
         return Fault(passes=False, is_denied=True, why=f"{words} ({name})")
+    if name == "OfflineModeIsEnabled":  # of the hub's library: a ConnectionError, but no accident
+        return Fault(passes=False, is_denied=False, why="HF_HUB_OFFLINE is set")
     if isinstance(cause, _NO_ANSWER) or _is_of_http(cause):
         return Fault(passes=True, is_denied=False, why=f"no answer ({name})")
     return Fault(passes=False, is_denied=False, why=name)

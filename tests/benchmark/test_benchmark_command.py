@@ -85,6 +85,8 @@ def test_a_folder_in_the_way_is_refused_before_a_dataset_is_made(world, tmp_path
     (tmp_path / "b/notes").touch()
     with pytest.raises(OutputError, match="must not exist or be an empty folder"):
         _run("build", tmp_path / "run.yaml", tmp_path / "b")
+    with pytest.raises(OutputError, match="must lie outside of the dataset"):
+        _run("build", tmp_path / "run.yaml", tmp_path / "dataset/b")
     assert not (tmp_path / "dataset").exists()
 
 

@@ -238,8 +238,20 @@ def test_a_task_without_a_row_in_one_of_its_groups_is_refused(dataset, frozen, t
 
 def test_too_little_speech_names_the_tasks_that_lack_rows(dataset, tmp_path):
     with pytest.raises(RejectedError, match=r"must have 500 rows .* has \d+ in .*; and \d+ more"):
-        _build(dataset, tmp_path / "b", replace(WANTED, at_least=500))
+        _build(dataset, tmp_path / "b", replace(WANTED, per_task=500, at_least=500))
     assert not (tmp_path / "b").exists()
+
+
+def test_no_more_rows_are_demanded_than_are_asked(dataset, tmp_path):
+    wanted = replace(WANTED, per_task=1, at_least=10, tasks=("topic", "who"))
+    made = _build(dataset, tmp_path / "b", wanted)
+    assert [list(tasks.values()) for tasks in made.cells.values()] == [[1], [1], [1]]
+
+
+def test_a_folder_in_a_dataset_is_no_target(dataset, tmp_path):
+    with pytest.raises(OutputError, match="must lie outside of the dataset"):
+        _build(dataset, dataset / "benchmark")
+    assert not (dataset / "benchmark").exists()
 
 
 def test_a_group_without_a_row_is_refused(dataset, tmp_path):

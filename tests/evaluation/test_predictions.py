@@ -65,6 +65,9 @@ ROW = asdict(answer())
         (json.dumps(ROW | {"nll": 1.0}).encode(), "nll and nll_tokens must stand together"),
         (json.dumps({"side": "speech"}).encode(), "sample_id: Field required"),
         (b'{"nll": NaN}', "line 2: must be the JSON of one prediction"),
+        (json.dumps(ROW | {"nll": 1e308, "nll_tokens": 1}).encode(), "nll must be finite and at"),
+        (json.dumps(ROW | {"nll": 1, "nll_tokens": 10**400}).encode(), "nll_tokens must be from"),
+        (json.dumps(ROW | {"num_tokens": -1}).encode(), "num_tokens must be from 0 to"),
     ],
 )
 def test_a_broken_line_is_named(tmp_path, line, told):
@@ -77,6 +80,12 @@ def test_a_broken_line_is_named(tmp_path, line, told):
 def test_a_loss_that_is_not_finite_is_refused():
     with pytest.raises(ValueError, match="nll must be finite"):
         answer(nll=float("nan"), nll_tokens=3)
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path):
+    path = _written(tmp_path, asdict(answer()))
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read_predictions(path) == [answer()]
 
 
 def test_blank_lines_are_passed_over(tmp_path):

@@ -8,17 +8,47 @@ import subprocess
 import sys
 import time
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile
 import yaml
 from made_datasets import make, noise
 
-from sllm_data.errors import OutputError, ShardError
+from sllm_data.errors import ConfigError, OutputError, ShardError
 from sllm_data.exporting import FORMATS, Selection, plan_export, read_back, write_export
 from sllm_data.files import output_lock, sha256_of_file
 from sllm_data.shards import TABLES, read_manifest, write_part
 from tests.exporting.shapes import SHAPES, plain_row
+
+
+def test_a_folder_in_the_dataset_is_no_target(dataset):
+    root = dataset()
+    plan = plan_export(root, "ms-swift", Selection())
+    for output in (root / "out", root / "samples/new/out"):
+        with pytest.raises(OutputError, match="must lie outside of the dataset"):
+            write_export(plan, output)
+        assert not output.exists()
+
+
+def test_a_task_or_kind_that_no_row_has_does_not_go_unseen_beside_others(dataset):
+    root = dataset()
+    (row,) = plan_export(root, "ms-swift", Selection()).held()
+    with pytest.raises(ConfigError, match="must have rows of the task 'sumary'"):
+        plan_export(root, "ms-swift", Selection(tasks=(row.task, "sumary")))
+    with pytest.raises(ConfigError, match="must have rows of the kind 'instrct'"):
+        plan_export(root, "ms-swift", Selection(kinds=(row.kind, "instrct")))
+
+
+def test_a_clip_at_no_rate_is_one_sentence(dataset, tmp_path):
+    root = dataset()
+    (part,) = (root / "audio").iterdir()
+    table = pq.read_table(part)
+    place = table.schema.get_field_index("sampling_rate")
+    zeros = pa.array([0] * len(table), table.schema.field(place).type)
+    pq.write_table(table.set_column(place, table.schema.field(place), zeros), part)
+    with pytest.raises(ShardError, match="must have a rate above 0, got 0"):
+        plan_export(root, "nemo", Selection())
 
 
 def command(*arguments):

@@ -21,6 +21,7 @@ from sllm_data.publishing import Options, publish
 from sllm_data.publishing.contents import LAST, contents_of
 from sllm_data.publishing.hub import HubTarget
 from sllm_data.steps import Progress
+from sllm_data.storage.places import local_copy
 from sllm_data.storage.store import Store
 from sllm_data.validation.opening import Options as Validation
 from sllm_data.validation.runner import validate
@@ -61,6 +62,26 @@ def test_a_folder_gets_what_belongs_to_the_dataset_and_nothing_else(made: Path, 
 def test_what_was_published_is_valid(made: Path, tmp_path: Path):
     sent_to(made, tmp_path / "there")
     assert validate(tmp_path / "there", Validation(level=2, jobs=1)).passed
+
+
+@pytest.mark.parametrize("place", ["{}", "{}/there", "file://{}", "file://{}/there"])
+def test_a_dataset_is_never_its_own_target(dataset: Path, place: str):
+    before = sorted(dataset.rglob("*"))
+    with pytest.raises(ConfigError, match="must be a folder apart from the dataset"):
+        sent_to(dataset, place.format(dataset))
+    assert sorted(dataset.rglob("*")) == before
+
+
+def test_nor_is_the_storage_that_it_was_fetched_from(
+    monkeypatch: pytest.MonkeyPatch, dataset: Path
+):
+    monkeypatch.setenv("SLLM_COPIES", str(dataset.parent / "copies"))
+    fetched = local_copy("s3://bucket/speech")
+    fetched.parent.mkdir(parents=True)
+    dataset.rename(fetched)
+    for place in ("s3://bucket/speech/", "s3://bucket/speech/there", "s3://bucket"):
+        with pytest.raises(ConfigError, match="must be a folder apart from the dataset"):
+            sent_to(fetched, place)
 
 
 def test_a_second_publish_sends_nothing(made: Path, tmp_path: Path):
@@ -401,6 +422,7 @@ def test_a_hub_that_is_busy_is_waited_for(
 _STORE = """
 import sys
 from pathlib import Path
+from sllm_data.storage.places import local_copy
 from sllm_data.storage.store import Store
 
 store = Store.open("hf://datasets/me/speech/folder", patience_s=20)

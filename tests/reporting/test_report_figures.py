@@ -2,6 +2,8 @@
 
 import io
 import math
+import re
+from importlib import resources
 
 import numpy as np
 import pytest
@@ -9,8 +11,10 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sllm_data.errors import ShardError
 from sllm_data.reporting.report.anchors import collect_anchors
 from sllm_data.reporting.report.distribution import Distribution, binned, shared_edges
+from sllm_data.reporting.report.examples import Example, choose_examples
 from sllm_data.reporting.report.losses import (
     collect_duplicates,
     collect_quality,
@@ -18,6 +22,7 @@ from sllm_data.reporting.report.losses import (
 )
 from sllm_data.reporting.report.markup import MISSING, number, share, table
 from sllm_data.reporting.report.players import Players
+from sllm_data.reporting.report.players import sample as shown_sample
 from sllm_data.reporting.report.tables import open_tables
 from tests.reporting.diff_datasets import sample, write_dataset
 
@@ -155,6 +160,59 @@ def test_a_stretch_of_what_is_no_audio_has_no_player_and_the_page_says_why():
     assert "0.00 to 0.00 s: no player, " in shown
     assert "<audio" not in shown
     assert "<b>" not in shown
+
+
+def test_no_value_of_a_sample_is_markup():
+    said = [{"type": "text", "text": "<i>", "supervised": True, "audio_index": None}]
+    turn = {"role": '"><i>', "content": said}
+    row = sample("1", messages=[turn], text_messages=[{"role": '"><i>', "content": "<i>"}])
+    row |= {"language": '"><i>', "response_language": '"><i>', "transcript": "<i>"}
+    shown = shown_sample(Example(row=row, clips=[]), Players(0), dataset="<i>")
+    assert "<i>" not in shown
+    assert "&quot;&gt;&lt;i&gt;" in shown
+
+
+def test_a_sample_that_hears_no_clip_of_its_own_is_one_sentence(tmp_path):
+    heard = {"type": "audio", "audio_index": 0, "start_sample": 0, "num_samples": 9}
+    row = sample("1", audio_refs=[], messages=[{"role": "user", "content": [heard]}])
+    with (
+        open_tables(write_dataset(tmp_path / "d", [row])) as tables,
+        pytest.raises(ShardError, match="sample 1 must hear a stretch of one of its 0 clips"),
+    ):
+        choose_examples(tables, 5)
+
+
+def _luminance(colour):
+    parts = [value / 255 for value in colour]
+    red, green, blue = (
+        value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in parts
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def _contrast(a, b):
+    low, high = sorted(_luminance(colour) for colour in (a, b))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["light", "dark"])
+def test_colours_differ_enough_to_be_read(place):
+    style = resources.files("sllm_data.reporting.report").joinpath("page.css").read_text()
+    block = re.findall(r":root \{(.*?)\}", style, re.DOTALL)[place]
+    colours = {
+        name: tuple(bytes.fromhex("".join(digit * (6 // len(code)) for digit in code)))
+        for name, code in re.findall(r"--([\w]+): #(\w{6}|\w{3});", block)
+    }
+    (heat,) = re.findall(r"--heat: (\d+), (\d+), (\d+)", block)
+    back, text = colours["back"], colours["text"]
+    shares = [float(share) for share in re.findall(r"var\(--heat\), ([.\d]+)\)", style)]
+    cells = [[s * int(h) + (1 - s) * b for h, b in zip(heat, back, strict=True)] for s in shares]
+    assert len(cells) == 9
+    for behind in (back, colours["soft"], colours["trained"], *cells):
+        assert _contrast(text, behind) >= 4.5
+    for behind in (back, colours["soft"]):
+        assert min(_contrast(colours[name], behind) for name in ("quiet", "link")) >= 4.5
+        assert min(_contrast(colours[name], behind) for name in ("s0", "s1")) >= 3
 
 
 def test_a_table_escapes_and_says_what_is_missing():

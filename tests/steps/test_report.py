@@ -426,6 +426,23 @@ def test_in_print_all_that_is_folded_is_open_and_what_is_for_a_screen_is_gone(op
     assert on_paper == [[True], [True], [False], [False]]
 
 
+def test_what_is_told_by_colour_is_told_otherwise_too_and_printed(opened):
+    of_trained = "getComputedStyle(document.querySelector('mark.text'))"
+    assert opened.run(f"{of_trained}.textDecorationLine") == "underline"
+    for what in ("mark", ".key", ".grid td"):
+        shown = f"getComputedStyle(document.querySelector('{what}')).printColorAdjust"
+        assert opened.run(shown) == "exact"
+
+
+def test_what_is_said_is_marked_with_its_language(opened, root):
+    languages = {row["language"] for row in rows(root, "samples")}
+    assert len(languages) > 1
+    said = opened.run("[...document.querySelectorAll('span.text[lang]')].map(e => e.lang)")
+    assert set(said) <= languages
+    answered = opened.run("[...document.querySelectorAll('mark.text')].map(e => e.lang)")
+    assert set(answered) <= {row["response_language"] for row in rows(root, "samples")}
+
+
 def test_it_is_used_by_keyboard(opened):
     opened.run("document.activeElement.blur(); 0")
     for _ in range(2):

@@ -372,6 +372,12 @@ def test_no_error_holds_a_secret(s3: S3, port: int, monkeypatch: pytest.MonkeyPa
     assert "EndpointConnectionError" in text
 
 
+def test_a_hub_that_nobody_may_ask_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(StorageError, match="HF_HUB_OFFLINE is set"):
+        Store.open("hf://datasets/me/speech", patience_s=3600)
+
+
 def test_a_name_that_has_no_address_is_waited_for(s3: S3, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://no-such-host.invalid")
     with pytest.raises(StorageError, match="must answer"):

@@ -51,10 +51,27 @@ def choose_examples(tables: Tables, count: int) -> list[Example]:
         (rows[each["id"]] for each in in_turn), key=lambda r: (r["task"], r["sample_id"])
     )
     clips = _clips(tables.root, chosen)
-    return [
+    found = [
         Example(row=row, clips=[clips[ref["audio_id"]] for ref in row["audio_refs"]])
         for row in chosen
     ]
+    for each in found:
+        _check_spans(tables.root, each)
+    return found
+
+
+def _check_spans(root: Path, example: Example) -> None:
+    for span in (span for turn in example.row["messages"] for span in turn["content"]):
+        if span["type"] != "audio":
+            continue
+        index, clips = span["audio_index"], example.clips
+        is_there = index is not None and 0 <= index < len(clips)
+        if not is_there or not clips[index]["sampling_rate"] or span["start_sample"] is None:
+            raise ShardError(
+                f"{root}: sample {example.row['sample_id']} must hear a stretch of one of its "
+                f"{len(clips)} clips at a rate above 0, does not; run `sllm-data validate "
+                "--level 2`"
+            )
 
 
 _CLIP = ["audio_id", "audio", "codec", "sampling_rate", "num_samples", "duration_s"]

@@ -22,7 +22,9 @@ def table(
         lines: Its cells.
         kind: A class of the style sheet: `plain` has all cells on the left.
     """
-    head = "".join(f'<th scope="col">{text(name)}</th>' for name in header)
+    head = "".join(
+        f'<th scope="col">{text(name)}</th>' if name else "<td></td>" for name in header
+    )
     body = "".join(
         f'<tr><th scope="row">{text(first)}</th>'
         f"{''.join(f'<td{_kind(cell)}>{text(cell)}</td>' for cell in rest)}</tr>"

@@ -141,8 +141,8 @@ def _samples(
     )
     return (
         note(
-            "Of every task those with the lowest ids, which are hashes. Green text is trained."
-            + left_out
+            "Of every task those with the lowest ids, which are hashes. Text that is trained is "
+            "green and underlined with dots." + left_out
         )
         + '<p id="filter" hidden><label for="task">Task</label> <select id="task">'
         f'<option value="">all tasks</option>{options}</select> '

@@ -1,7 +1,6 @@
 """Samples as HTML: what is asked with players for the speech, the text twin, provenance."""
 
 import base64
-from collections.abc import Sequence
 
 from sllm_data.audio.decode import UndecodableAudioError, decode
 from sllm_data.audio.segments import as_flac
@@ -67,28 +66,31 @@ def sample(example: Example, players: Players, *, dataset: str) -> str:
     """Returns one sample; the dataset is named where there are two."""
     row = example.row
     turns = "".join(
-        f'<div class="turn {turn["role"]}"><b>{text(turn["role"])}</b> '
-        f"{''.join(_span(span, example.clips, players) for span in turn['content'])}</div>"
+        f'<div class="turn"><b>{text(turn["role"])}</b> '
+        f"{''.join(_span(span, example, players) for span in turn['content'])}</div>"
         for turn in row["messages"]
     )
     twin = "".join(
-        f'<div class="turn {turn["role"]}"><b>{text(turn["role"])}</b> '
+        f'<div class="turn"><b>{text(turn["role"])}</b> '
         f'<span class="text">{text(turn["content"])}</span></div>'
         for turn in row["text_messages"]
     )
     return (
         f'<div class="sample"><h4>{text(dataset)} <small>{text(row["sample_id"])}</small></h4>'
         f"{turns}"
-        f'<div class="turn"><b>transcript</b> <span class="text">{text(row["transcript"])}</span>'
-        f"</div>{details('text twin', twin)}{details('provenance', facts(_provenance(row)))}</div>"
+        f'<div class="turn"><b>transcript</b> <span class="text" lang="{text(row["language"])}">'
+        f"{text(row['transcript'])}</span></div>{details('text twin', twin)}"
+        f"{details('provenance', facts(_provenance(row)))}</div>"
     )
 
 
-def _span(span: Row, clips: Sequence[Row], players: Players) -> str:
+def _span(span: Row, example: Example, players: Players) -> str:
     if span["type"] == "audio":
-        return players.player(span, clips[span["audio_index"]])
-    trained = " trained" if span["supervised"] else ""
-    return f'<span class="text{trained}">{text(span["text"] or "")}</span>'
+        return players.player(span, example.clips[span["audio_index"]])
+    content = text(span["text"] or "")
+    if not span["supervised"]:
+        return f'<span class="text">{content}</span>'
+    return f'<mark class="text" lang="{text(example.row["response_language"])}">{content}</mark>'
 
 
 def _provenance(row: Row) -> dict[str, object]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sllm_data.errors import OutputError
-from sllm_data.files import write_text
+from sllm_data.files import is_folder, write_text
 from sllm_data.reporting.report.examples import choose_examples
 from sllm_data.reporting.report.figures import Figures, collect_figures
 from sllm_data.reporting.report.page import page
@@ -35,7 +35,7 @@ def write_report(
         ShardError: A folder is no dataset, or something in it is damaged.
         OutputError: The page can't be written.
     """
-    if output.is_dir():
+    if is_folder(output):
         raise OutputError(f"{output}: must be a file to write the page to, found a folder")
     datasets, examples = [], []
     for root, name in zip(roots, _names(roots), strict=True):
