@@ -17,7 +17,7 @@ from sllm_data.cli_places import dataset_place, disk_place
 from sllm_data.config import load_config
 from sllm_data.errors import ConfigError
 from sllm_data.evaluation.config import load_evaluation_config
-from sllm_data.evaluation.predictions import write_predictions
+from sllm_data.evaluation.lines import write_lines
 from sllm_data.evaluation.tables import EVAL_GROUPS
 from sllm_data.files import check_is_apart, check_is_free
 from sllm_data.steps import Progress, run_all
@@ -154,7 +154,7 @@ def score_files(  # noqa: PLR0913 - options of a command
         for place, (name, each) in enumerate(zip(names_of(predictions), found, strict=True)):
             rated = judged(each.predictions, frozen, engine, progress)
             found[place] = scored(each.file, rated, frozen)
-            write_predictions(output / f"{name}.judged.jsonl", rated)
+            write_lines(output / f"{name}.judged.jsonl", rated)
     if output is not None:
         for file in write_scores(found, frozen, output, num_examples=examples):
             if file.suffix == ".html":

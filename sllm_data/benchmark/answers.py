@@ -18,13 +18,8 @@ from pydantic import TypeAdapter
 
 from sllm_data.benchmark.frozen import Benchmark, Row
 from sllm_data.errors import ShardError
-from sllm_data.evaluation.predictions import (
-    SIDES,
-    Prediction,
-    check_once,
-    numbered_json,
-    parsed_line,
-)
+from sllm_data.evaluation.lines import numbered_json, parsed_line
+from sllm_data.evaluation.predictions import SIDES, Prediction, check_once
 
 Missing = Literal["refuse", "wrong"]
 """What an answer that is missing is: a reason to stop, or a wrong one."""

@@ -24,11 +24,12 @@ from sllm_data.evaluation.cascade import (
     transcriber_of,
     utterances_of,
 )
-from sllm_data.evaluation.latency import Latency, measure
+from sllm_data.evaluation.latency import measure
 from sllm_data.evaluation.predictions import SIDES, Prediction
-from sllm_data.evaluation.probing.diagnosing import Diagnostics, diagnose
+from sllm_data.evaluation.probing.diagnosing import Seen, diagnose
 from sllm_data.evaluation.probing.rows import chosen_probes
 from sllm_data.evaluation.rows import Skipped, chosen_rows
+from sllm_data.evaluation.timed import Timed
 from sllm_data.files import is_folder
 from sllm_data.trainer.data.building import HeardRow
 from sllm_data.trainer.data.config import Split
@@ -91,7 +92,7 @@ class Asked(NamedTuple):
     """By sample and side."""
     skipped: list[Skipped]
     """Rows that could not be asked, with the reason."""
-    latency: tuple[Latency, ...]
+    timed: list[Timed]
     """Where the side `cascade` was asked: of one row, and of many at once."""
     other_templates: tuple[str, ...]
     """Chat templates by which rows were answered, where it was another one than the model's."""
@@ -142,7 +143,7 @@ def ask(
     rows, skipped = chosen_rows(asking.dataset, split=_split(asking), limit=asking.limit)
     side_by_side = "cascade" in asking.sides
     transcriber = transcriber_of(asking.asr, trained, rows) if side_by_side else None
-    latency: tuple[Latency, ...] = ()
+    timed: list[Timed] = []
     predictions: list[Prediction] = []
     total = len(rows) + len(skipped)
     done = 0
@@ -161,12 +162,10 @@ def ask(
             found.append(answers.predictions)
         for of_row in zip(*found, strict=True):
             predictions += of_row
-        if transcriber and not latency:
-            timed = [(each.row, each.clips) for each in pack]
-            latency = tuple(
-                measure(trained, timed[:rows], transcriber, max_tokens=asking.max_tokens)
-                for rows in dict.fromkeys(min(rows, len(pack)) for rows in _TIMED)
-            )
+        if transcriber and not timed:
+            heard = [(each.row, each.clips) for each in pack]
+            for num in dict.fromkeys(min(num, len(pack)) for num in _TIMED):
+                timed += measure(trained, heard[:num], transcriber, max_tokens=asking.max_tokens)
         done += len(pack)
         watch(done + len(skipped), total)
     if not predictions:
@@ -176,19 +175,16 @@ def ask(
         )
     ours = ("", trained.renderer.chat_template_sha256)
     templates = {row.chat_template_sha256 for row in rows}.difference(ours)
-    return Asked(predictions, skipped, latency, tuple(sorted(templates)))
+    return Asked(predictions, skipped, timed, tuple(sorted(templates)))
 
 
-def look_into(
-    trained: Trained, asking: Asking, skipped: Sequence[Skipped], *, seed: int
-) -> Diagnostics:
+def look_into(trained: Trained, asking: Asking, skipped: Sequence[Skipped]) -> Seen:
     """Looks into a model on the first rows of each task.
 
     Args:
         trained: The model.
         asking: Which rows, and how many.
         skipped: Rows that can't be asked; they are passed over.
-        seed: Of the map of states.
 
     Raises:
         ShardError: There is no row that can be looked into.
@@ -205,7 +201,7 @@ def look_into(
         )
     finally:
         clips.close()
-    return diagnose(trained, probes, seed=seed)
+    return diagnose(trained, probes)
 
 
 def _split(asking: Asking) -> Split:

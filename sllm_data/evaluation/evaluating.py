@@ -1,40 +1,32 @@
 """All of an evaluation: a model is asked or a file is read, and a folder is written."""
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sllm_data.chat.loading import locate
+from sllm_data.evaluation.attended import ATTENTION
 from sllm_data.evaluation.begun import BEGUN, Facts, answers_begun
 from sllm_data.evaluation.config import EvaluationConfig
-from sllm_data.evaluation.forced import (
-    COUNTERFACTUALS,
-    RETENTION,
-    ForcedLoss,
-    added_losses,
-    read_forced,
-    retention_of,
-    write_forced,
-)
+from sllm_data.evaluation.forced import COUNTERFACTUALS, RETENTION, added_losses, retention_of
+from sllm_data.evaluation.lines import write_lines
+from sllm_data.evaluation.measured import PREDICTIONS, read_measured, remove_measured
 from sllm_data.evaluation.page import Evaluated
-from sllm_data.evaluation.predictions import (
-    check_known,
-    read_predictions,
-    write_predictions,
-)
+from sllm_data.evaluation.paired import STATES, write_states
+from sllm_data.evaluation.predictions import Prediction, check_known, read_predictions
 from sllm_data.evaluation.rows import Skipped, all_ids
 from sllm_data.evaluation.tables import Report, tabulate
+from sllm_data.evaluation.timed import LATENCY, latencies
 from sllm_data.evaluation.writing import write_evaluation
-from sllm_data.files import is_file, is_folder, output_lock, sha256_of_text, writing
+from sllm_data.files import is_folder, output_lock, sha256_of_text, writing
 from sllm_data.trainer.data.reading import digest_of
 from sllm_data.trainer.provenance import code_facts, facts_of_trained
 
 if TYPE_CHECKING:
     from sllm_data.evaluation.asking import Asking
 
-PREDICTIONS = "predictions.jsonl"
 _LISTED = 20
 """Rows that the page names, of those that were left out."""
 
@@ -105,18 +97,17 @@ def evaluate(  # noqa: PLR0913 - options of a command
         trained = load_trained(model, device=where, dtype=dtype)
         asked = ask(trained, asking, name=_name(model), begun=begun, watch=watch)
         predictions, skipped = asked.predictions, asked.skipped
-        _remove_forced(output)
-        write_predictions(written, predictions)  # they took hours, and what follows may fail
-        looked = None
-        changed: Sequence[ForcedLoss] = ()
-        read: Sequence[ForcedLoss] = ()
+        remove_measured(output)
+        write_lines(written, predictions)  # they took hours, and what follows may fail
+        if asked.timed:
+            write_lines(output / LATENCY, asked.timed)
         if asking.diagnose:
-            looked = look_into(trained, asking, skipped, seed=config.bootstrap.seed)
-            changed = looked.losses
-            write_forced(output / COUNTERFACTUALS, changed)
+            seen = look_into(trained, asking, skipped)
+            write_lines(output / COUNTERFACTUALS, seen.losses)
+            write_lines(output / ATTENTION, seen.attended)
+            write_states(output / STATES, seen.states)
         if texts:
-            read = retention(trained, texts)
-            write_forced(output / RETENTION, read)
+            write_lines(output / RETENTION, retention(trained, texts))
         facts = {
             "dataset": _name(asking.dataset),
             "split": asking.split,
@@ -124,17 +115,7 @@ def evaluate(  # noqa: PLR0913 - options of a command
             "chat template": _compared(asked.other_templates),
             "computed": f"{where}, {str(dtype).removeprefix('torch.')}, greedy",
         }
-        evaluated = Evaluated(
-            predictions=predictions,
-            config=config,
-            report=tabulate(predictions, config),
-            facts=facts,
-            dataset=asking.dataset,
-            diagnostics=looked,
-            losses=added_losses(changed, config.bootstrap),
-            latency=asked.latency,
-            retention=retention_of(read, config.bootstrap),
-        )
+        evaluated = _evaluated(written, predictions, config, facts, asking.dataset)
         files = write_evaluation(evaluated, output, num_examples=num_examples)
         with writing(output):
             (output / BEGUN).unlink()
@@ -149,7 +130,7 @@ def rescore(
     dataset: Path | None = None,
     num_examples: int = 2,
 ) -> Outcome:
-    """Scores predictions that were saved, and what `forced` saved beside a `predictions.jsonl`.
+    """Scores predictions that were saved, and what was measured beside a `predictions.jsonl`.
 
     Args:
         source: The file.
@@ -159,7 +140,8 @@ def rescore(
         num_examples: Answers on the page for each task of each group.
 
     Raises:
-        ShardError: The file or one beside it is broken, or is not of that dataset.
+        ShardError: The file is broken or not of that dataset, or one beside it is broken,
+            missing or of another evaluation.
         OutputError: The folder can't be written.
     """
     predictions = read_predictions(source)
@@ -167,31 +149,35 @@ def rescore(
     if dataset is not None:
         check_known(source, predictions, all_ids(dataset), dataset=dataset)
         facts["dataset"] = _name(dataset)
-    changed = _beside(source, COUNTERFACTUALS, known={each.sample_id for each in predictions})
-    evaluated = Evaluated(
+    evaluated = _evaluated(source, predictions, config, facts, dataset)
+    files = write_evaluation(evaluated, output, num_examples=num_examples)
+    return Outcome(report=evaluated.report, skipped=(), files=tuple(files))
+
+
+def _evaluated(
+    source: Path,
+    predictions: Sequence[Prediction],
+    config: EvaluationConfig,
+    facts: Mapping[str, str],
+    dataset: Path | None,
+) -> Evaluated:
+    """Computes all figures of predictions, and of what was measured and saved beside them.
+
+    Raises:
+        ShardError: A file beside them is broken, missing or of another evaluation.
+    """
+    measured = read_measured(source, known={each.sample_id for each in predictions})
+    return Evaluated(
         predictions=predictions,
         config=config,
         report=tabulate(predictions, config),
         facts=facts,
         dataset=dataset,
-        losses=added_losses(changed, config.bootstrap),
-        retention=retention_of(_beside(source, RETENTION), config.bootstrap),
+        diagnostics=measured.diagnostics(config.bootstrap),
+        losses=added_losses(measured.changed, config.bootstrap),
+        latency=latencies(measured.timed),
+        retention=retention_of(measured.texts, config.bootstrap),
     )
-    files = write_evaluation(evaluated, output, num_examples=num_examples)
-    return Outcome(report=evaluated.report, skipped=(), files=tuple(files))
-
-
-def _beside(
-    source: Path, name: str, *, known: Collection[str] | None = None
-) -> Sequence[ForcedLoss]:
-    """Returns what `evaluate` saved beside its predictions; nothing where it saved none.
-
-    A file of another name holds other answers, of which what lies there says nothing.
-    """
-    path = source.with_name(name)
-    if source.name != PREDICTIONS or not is_file(path):
-        return ()
-    return read_forced(path, known=known)
 
 
 def _facts_of_answers(model: Path, asking: "Asking", *, device: str) -> Facts:
@@ -218,13 +204,6 @@ def _facts_of_answers(model: Path, asking: "Asking", *, device: str) -> Facts:
         "device": device,
         **code_facts(),
     }
-
-
-def _remove_forced(output: Path) -> None:
-    """Removes what an evaluation before left, which is not of the predictions to come."""
-    with writing(output):
-        for name in (COUNTERFACTUALS, RETENTION):
-            (output / name).unlink(missing_ok=True)
 
 
 def _name(folder: Path) -> str:

@@ -7,10 +7,9 @@ Who measures it stands in `probing` and `retention`; here are no models, so that
 intervals can be made again from what was saved.
 """
 
-import json
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -20,9 +19,8 @@ from pydantic import TypeAdapter
 from sllm_data.errors import ShardError
 from sllm_data.evaluation.bootstrap import Estimate
 from sllm_data.evaluation.config import BootstrapConfig
-from sllm_data.evaluation.predictions import numbered_json, parsed_line
+from sllm_data.evaluation.lines import check_answered, numbered_json, parsed_line
 from sllm_data.evaluation.scores import difference, paired_ratios
-from sllm_data.files import write_text
 
 COUNTERFACTUALS = "counterfactuals.jsonl"
 RETENTION = "retention.jsonl"
@@ -103,15 +101,6 @@ def _by_condition(losses: Sequence[ForcedLoss]) -> Mapping[str, dict[str, tuple[
     return found
 
 
-def write_forced(path: Path, losses: Sequence[ForcedLoss]) -> None:
-    """Writes losses as JSON lines, whole or not at all.
-
-    Raises:
-        OutputError: The folder can't be written.
-    """
-    write_text(path, "".join(f"{json.dumps(asdict(each))}\n" for each in losses))
-
-
 def read_forced(path: Path, *, known: Collection[str] | None = None) -> list[ForcedLoss]:
     """Reads losses and checks that all their figures can be computed.
 
@@ -131,11 +120,8 @@ def read_forced(path: Path, *, known: Collection[str] | None = None) -> list[For
                 f"{path}, line {number}: each row must stand once for each condition, {each.row} "
                 f"with {each.condition!r} stands before already; remove one of them"
             )
-        if known is not None and each.row not in known:
-            raise ShardError(
-                f"{path}, line {number}: must be of a row of the predictions beside it, "
-                f"{each.row!r} is none; remove the file if it is of another evaluation"
-            )
+        if known is not None:
+            check_answered(f"{path}, line {number}", [each.row], known)
     if not found:
         raise ShardError(f"{path}: must hold losses, holds none; remove it")
     for row, condition in found:

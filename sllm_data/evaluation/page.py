@@ -10,10 +10,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sllm_data.evaluation.bootstrap import Estimate
 from sllm_data.evaluation.config import EvaluationConfig
+from sllm_data.evaluation.diagnostics import Diagnostics
 from sllm_data.evaluation.following import judge
 from sllm_data.evaluation.forced import AS_IT_IS, Retention
 from sllm_data.evaluation.measures import METRICS
@@ -28,11 +28,8 @@ from sllm_data.evaluation.report import (
 )
 from sllm_data.evaluation.rows import rows_by_id
 from sllm_data.evaluation.tables import Cell, Report
+from sllm_data.evaluation.timed import Latency
 from sllm_data.words import words
-
-if TYPE_CHECKING:
-    from sllm_data.evaluation.latency import Latency
-    from sllm_data.evaluation.probing.diagnosing import Diagnostics
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
@@ -74,11 +71,11 @@ class Evaluated:
     """What stands on top: dataset, split, date."""
     dataset: Path | None
     """Where instructions and audio of the examples are; without it they are left out."""
-    diagnostics: "Diagnostics | None" = None
+    diagnostics: Diagnostics | None = None
     """What was seen inside the model, where somebody looked."""
     losses: Mapping[str, Estimate] = field(default_factory=dict)
     """Of references as the rows are, and what each change adds, see `forced`."""
-    latency: "Sequence[Latency]" = ()
+    latency: Sequence[Latency] = ()
     """Of answers end to end and by a cascade, where one was asked."""
     retention: Retention | None = None
     """Of plain text, where some was read."""
@@ -169,7 +166,7 @@ def _changes(losses: Mapping[str, Estimate]) -> Iterable[str]:
     yield table(("row", "nats", "rows"), lines)
 
 
-def _latency(latency: "Sequence[Latency]") -> Iterable[str]:
+def _latency(latency: Sequence[Latency]) -> Iterable[str]:
     if latency:
         yield "<h2>End to end against the cascade: time</h2>"
     for found in latency:

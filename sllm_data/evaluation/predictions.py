@@ -5,23 +5,17 @@ thought of can be asked later. Answers of other systems are scored by writing su
 its fields only five are required.
 """
 
-import codecs
-import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from sllm_data.corpora.lines import OVERLONG, numbered_lines
 from sllm_data.errors import ShardError
-from sllm_data.files import atomic_path
-
-T = TypeVar("T")
+from sllm_data.evaluation.lines import numbered_json, parsed_line
 
 SIDES = {
     "speech": "the trained model hears the row",
@@ -107,20 +101,6 @@ class Prediction:
         return self.transcript_prepared or self.transcript
 
 
-def write_predictions(path: Path, predictions: Iterable[Prediction]) -> int:
-    """Writes predictions as JSON lines, whole or not at all; returns how many.
-
-    Raises:
-        OutputError: The folder can't be written.
-    """
-    num = 0
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        for prediction in predictions:
-            file.write(json.dumps(asdict(prediction)) + "\n")
-            num += 1
-    return num
-
-
 def read_predictions(path: Path) -> list[Prediction]:
     """Reads predictions and checks that all their metrics can be computed.
 
@@ -155,46 +135,6 @@ def check_known(
             f"{path}: must hold predictions for samples of {dataset}, {len(foreign):,} of them "
             f"are not in it, the first is {foreign[0]!r}; name the dataset they were made from"
         )
-
-
-def numbered_json(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yields the lines of a file that are not empty, with their numbers.
-
-    Raises:
-        ShardError: The file can't be read, or a line is too long.
-    """
-    try:
-        with path.open("rb") as file:
-            for number, line in numbered_lines(file):
-                if line is None:
-                    raise ShardError(f"{path}, line {number}: {OVERLONG}; remove it")
-                content = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
-                if content.strip():
-                    yield number, content
-    except OSError as error:
-        raise ShardError(
-            f"{path}: must be a file of predictions, can't be read: {error.strerror or error}"
-        ) from error
-
-
-def parsed_line(
-    reader: TypeAdapter[T], path: Path, number: int, line: bytes, *, what: str = "prediction"
-) -> T:
-    """Returns what a line says; `what` it is, for the sentence of an error.
-
-    Raises:
-        ShardError: It is broken.
-    """
-    try:
-        return reader.validate_json(line, strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the line"
-        why = first["msg"].removeprefix("Value error, ")
-        raise ShardError(
-            f"{path}, line {number}: must be the JSON of one {what}, {where}: {why}; "
-            "mend or remove the line"
-        ) from error
 
 
 def check_once(

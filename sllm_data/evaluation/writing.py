@@ -9,6 +9,7 @@ from sllm_data.evaluation.forced import AS_IT_IS
 from sllm_data.evaluation.page import Evaluated, page
 from sllm_data.evaluation.plots import figure_plots
 from sllm_data.evaluation.report import as_json
+from sllm_data.evaluation.timed import latency_plot
 from sllm_data.files import atomic_path, write_text
 
 
@@ -43,8 +44,6 @@ def write_evaluation(evaluated: Evaluated, output: Path, *, num_examples: int) -
         plots |= evaluated.diagnostics.plots
         document["diagnostics"] |= evaluated.diagnostics.as_json()
     if evaluated.latency:
-        from sllm_data.evaluation.latency import latency_plot  # noqa: PLC0415 - imports torch
-
         plots["latency"] = latency_plot(evaluated.latency)
         document["latency"] = [asdict(each) for each in evaluated.latency]
     if evaluated.retention is not None:

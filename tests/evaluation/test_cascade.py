@@ -25,6 +25,7 @@ from sllm_data.evaluation.cascade import (
     as_written_down,
 )
 from sllm_data.evaluation.rows import chosen_rows
+from sllm_data.evaluation.timed import latencies
 from sllm_data.records import Span, Turn
 from sllm_data.testbed.assets import shipped
 from sllm_data.testbed.encoder import word_error_rate
@@ -68,8 +69,9 @@ def test_the_model_writes_down_what_it_answers_when_it_is_asked_to(asked):
 
 
 def test_the_time_of_both_is_told_by_the_length_of_an_answer(asked):
-    assert [latency.rows for latency in asked.latency] == [1, 10]
-    for latency in asked.latency:
+    found = latencies(asked.timed)
+    assert [latency.rows for latency in found] == [1, 10]
+    for latency in found:
         assert latency.lengths == (1, 4)
         assert min(latency.speech + latency.cascade) > 0
         assert len(latency.ratios) == 2

@@ -18,8 +18,8 @@ from sllm_data.evaluation.forced import (
     added_losses,
     read_forced,
     retention_of,
-    write_forced,
 )
+from sllm_data.evaluation.lines import write_lines
 
 CONFIG = BootstrapConfig(resamples=100)
 
@@ -38,7 +38,7 @@ LOSSES = [
 
 
 def _read(folder: Path, *losses: ForcedLoss, name: str = COUNTERFACTUALS) -> list[ForcedLoss]:
-    write_forced(folder / name, losses)
+    write_lines(folder / name, losses)
     return read_forced(folder / name)
 
 
@@ -86,7 +86,7 @@ def test_nothing_measured_is_no_figure():
     ],
 )
 def test_a_broken_file_is_told_in_one_sentence(tmp_path, line, told):
-    write_forced(tmp_path / COUNTERFACTUALS, LOSSES)
+    write_lines(tmp_path / COUNTERFACTUALS, LOSSES)
     with (tmp_path / COUNTERFACTUALS).open("a") as file:
         file.write(f"{line}\n")
     with pytest.raises(ShardError) as caught:

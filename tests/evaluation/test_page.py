@@ -11,15 +11,15 @@ import pytest
 
 from sllm_data.errors import ShardError
 from sllm_data.evaluation.bootstrap import Estimate
+from sllm_data.evaluation.diagnostics import Diagnostics, map_plot
 from sllm_data.evaluation.forced import Retention
-from sllm_data.evaluation.latency import Latency
 from sllm_data.evaluation.page import Evaluated, page
+from sllm_data.evaluation.paired import PairedStates
 from sllm_data.evaluation.plots import bars
 from sllm_data.evaluation.predictions import Prediction
-from sllm_data.evaluation.probing.diagnosing import Diagnostics, map_plot
-from sllm_data.evaluation.probing.states import PairedStates
 from sllm_data.evaluation.rows import chosen_rows
 from sllm_data.evaluation.tables import tabulate
+from sllm_data.evaluation.timed import Latency
 from sllm_data.evaluation.writing import write_evaluation
 from tests.evaluation.eval_rows import CONFIG, SENTENCE, answer
 
@@ -107,11 +107,12 @@ def test_the_folder_holds_json_and_pictures_of_what_there_is(tmp_path):
 def test_time_plain_text_and_the_map_of_states_stand_on_the_page(tmp_path):
     chance = np.random.default_rng(0)
     states = PairedStates(
-        speech=tuple(chance.normal(size=(2, 8, 4))), text=tuple(chance.normal(size=(2, 8, 4)))
+        rows=tuple("abcdefgh"),
+        speech=chance.normal(size=(2, 8, 4)).astype(np.float32),
+        text=chance.normal(size=(2, 8, 4)).astype(np.float32),
     )
     seen = Diagnostics(
         attention={},
-        losses=(),
         similarity=[0.5, None],
         plots={"states": map_plot(states, seed=0)},
     )

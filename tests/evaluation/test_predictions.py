@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sllm_data.errors import ShardError
+from sllm_data.evaluation.lines import write_lines
 from sllm_data.evaluation.predictions import (
     Prediction,
     check_known,
     read_predictions,
-    write_predictions,
 )
 from tests.evaluation.eval_rows import answer
 
@@ -27,7 +27,7 @@ def test_text_comes_back_to_the_character(tmp_path_factory, texts):
         answer(said, sample_id=str(k), reference=reference, transcript=heard)
         for k, (said, reference, heard) in enumerate(texts)
     ]
-    assert write_predictions(path, answers) == len(answers)
+    assert write_lines(path, answers) == len(answers)
     assert read_predictions(path) == answers
 
 

@@ -11,11 +11,13 @@ from transformers import AttentionInterface
 
 from sllm_data.errors import ShardError
 from sllm_data.evaluation.asking import Asking, ask
+from sllm_data.evaluation.attended import attention_shares
 from sllm_data.evaluation.config import BootstrapConfig
+from sllm_data.evaluation.diagnostics import diagnostics_of, map_plot
 from sllm_data.evaluation.forced import AS_IT_IS, added_losses
-from sllm_data.evaluation.probing.attention import Looked, attention_shares, look, shares_of
+from sllm_data.evaluation.probing.attention import Looked, attend, attended, look
 from sllm_data.evaluation.probing.counterfactuals import CHANGES, counterfactual_losses
-from sllm_data.evaluation.probing.diagnosing import diagnose, map_plot
+from sllm_data.evaluation.probing.diagnosing import diagnose
 from sllm_data.evaluation.probing.rows import (
     Side,
     chosen_probes,
@@ -116,11 +118,11 @@ def blind(new_trained):
     return found
 
 
-@pytest.mark.parametrize("hears", [True, False])
-def test_attention_that_is_even_is_shared_by_the_number_of_places(blind, probes, hears):
+@pytest.mark.parametrize("name", ["speech", "text"])
+def test_attention_that_is_even_is_shared_by_the_number_of_places(blind, probes, name):
     probe = probes[0]
-    side = probe.speech if hears else probe.text
-    found = attention_shares(blind.model, [probe], hears=hears)
+    side = getattr(probe, name)
+    found = attention_shares(attend(blind.model, [probe], side=name))[name]
     expected = [
         np.mean([len(each) / (at + 1) for at in side.answer])
         for each in (side.instruction, side.content)
@@ -133,20 +135,22 @@ def test_attention_that_is_even_is_shared_by_the_number_of_places(blind, probes,
 
 
 def test_shares_of_attention_that_is_made_by_hand_leave_sinks_out():
-    side = Side(instruction=np.array([1, 2]), content=np.array([3, 4, 5]), answer=np.array([6]))
+    places = Side(instruction=np.array([1, 2]), content=np.array([3, 4, 5]), answer=np.array([6]))
     looked = Looked(
         weights=np.array([[0.4, 0.1, 0.1, 0.2, 0.05, 0.05, 0.1]] * 2),
         saliency=np.array([[9.0, 1, 2, 3, 4, 5, 9]] * 2),
         # ten times the median is none yet; in the second layer the fourth place is one
         lengths=np.array([[1.0, 1, 1, 10, 1, 1, 1], [1, 1, 1, 10.1, 1, 1, 1]]),
     )
-    instruction, content, sink, share, by_length, saliency = shares_of(looked, side)
-    assert instruction == pytest.approx([0.2, 0.2])
-    assert content == pytest.approx([0.3, 0.1])
-    assert sink == pytest.approx([0.4, 0.6])
-    assert share == pytest.approx([0.4, 2 / 3])
-    assert by_length == pytest.approx([0.5, 2 / 3])  # of two places and three, then two and two
-    assert saliency == pytest.approx([3 / 15, 3 / 12])
+    row = attended(looked, places, row="a", side="text")
+    assert (row.instruction_places, row.content_places) == ((2, 2), (3, 2))
+    found = attention_shares([row])["text"]
+    assert found.instruction == pytest.approx([0.2, 0.2])
+    assert found.content == pytest.approx([0.3, 0.1])
+    assert found.sink == pytest.approx([0.4, 0.6])
+    assert found.share == pytest.approx([0.4, 2 / 3])
+    assert found.share_by_length == pytest.approx([0.5, 2 / 3])
+    assert found.saliency_share == pytest.approx([3 / 15, 3 / 12])
 
 
 def test_saliency_is_how_the_loss_moves_with_the_attention_on_a_place(new_trained, probes):
@@ -184,7 +188,7 @@ def test_saliency_is_how_the_loss_moves_with_the_attention_on_a_place(new_traine
 
 
 def test_sinks_are_no_part_of_a_share(trained, probes):
-    found = attention_shares(trained.model, probes[:3], hears=True)
+    found = attention_shares(attend(trained.model, probes[:3], side="speech"))["speech"]
     total = found.instruction + found.content + found.sink
     assert (found.sink > 0).all()
     assert (total < 1).all()  # the rest is the template and the answer itself
@@ -193,7 +197,7 @@ def test_sinks_are_no_part_of_a_share(trained, probes):
 def test_a_model_is_what_it_was_after_it_was_looked_into(trained, probes, dataset):
     asking = Asking(dataset=dataset, limit=1, max_tokens=6)
     before, *_ = ask(trained, asking, name="")
-    diagnose(trained, probes[2:5], seed=0)
+    diagnose(trained, probes[2:5])
     after, *_ = ask(trained, asking, name="")
     assert before == after
 
@@ -255,7 +259,8 @@ def test_states_are_compared_clip_by_clip(trained, probes):
 
 
 def test_what_was_seen_is_json_and_pictures(trained, probes):
-    found = diagnose(trained, [*probes[:4], probes[4]], seed=0)  # four clips, two tasks
+    seen = diagnose(trained, [*probes[:4], probes[4]])  # four clips, two tasks
+    found = diagnostics_of(seen.attended, seen.states, seed=0)
     document = json.loads(json.dumps(found.as_json(), allow_nan=False))
     assert set(document["attention"]) == {"speech", "text", "backbone"}
     assert len(document["attention"]["speech"]["share"]) == 4
@@ -265,11 +270,12 @@ def test_what_was_seen_is_json_and_pictures(trained, probes):
 
 def test_speech_and_text_of_enough_clips_stand_on_one_map(trained, probes):
     few = paired_states(trained.model, probes[:4])
-    moved = np.random.default_rng(0).normal(size=(12, 1))
+    moved = np.random.default_rng(0).normal(size=(12, 1)).astype(np.float32)
     many = replace(
         few,
-        speech=tuple(np.tile(states, (3, 1)) + moved for states in few.speech),
-        text=tuple(np.tile(states, (3, 1)) - moved for states in few.text),
+        rows=tuple(map(str, range(12))),
+        speech=np.tile(few.speech, (1, 3, 1)) + moved,
+        text=np.tile(few.text, (1, 3, 1)) - moved,
     )
     speech, text = many.map(2, seed=0)
     assert speech.shape == text.shape == (12, 2)

@@ -6,8 +6,6 @@ For each row, with its reference forced, in every layer:
               all places of a segment
     saliency  the same of |sum over heads of A * dL/dA|, as in "Label Words are Anchors" (Wang
               et al. 2023), L being the loss of the reference
-    share     instruction / (instruction + content), of masses, of masses divided by the number
-              of places ("by length": speech has many more), or of saliencies
 
 Sinks are no part of either: the first position, and in each layer those whose state is more than
 ten times as long as the median (massive activations); models park attention there.
@@ -23,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from sllm_data.evaluation.attended import Attended, ByLayer
 from sllm_data.evaluation.probing.rows import Places, Probe, Side
 from sllm_data.trainer.batch import PackedBatch, PackedText
 from sllm_data.trainer.data.conversation import prompts_batch
@@ -30,25 +29,7 @@ from sllm_data.trainer.model.attention import use_packed_attention
 from sllm_data.trainer.model.llm import to_logits
 from sllm_data.trainer.model.speech_lm import SpeechLM
 
-ByLayer = npt.NDArray[np.float64]
-
 _MASSIVE = 10.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AttentionShares:
-    """Means over rows, each (layers,)."""
-
-    rows: int
-    instruction: ByLayer
-    """Mass."""
-    content: ByLayer
-    """Mass."""
-    sink: ByLayer
-    """Mass on sinks anywhere."""
-    share: ByLayer
-    share_by_length: ByLayer
-    saliency_share: ByLayer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,30 +44,24 @@ class Looked:
     """(layers, P): of the states that enter each layer."""
 
 
-def attention_shares(model: SpeechLM, probes: Sequence[Probe], *, hears: bool) -> AttentionShares:
+def attend(model: SpeechLM, probes: Sequence[Probe], *, side: str) -> list[Attended]:
     """Measures one side of some rows.
 
     Args:
         model: Its attention is another one meanwhile.
         probes: One or more.
-        hears: Whether the side that hears; else the one that reads.
+        side: One of LOOKED_AT: `speech` hears, the others read; for `backbone` the model must be
+            that already.
     """
+    hears = side == "speech"
     found = []
     with _visible(model):
         for probe in probes:
             batch = prompts_batch([probe.forced]).to(model.device)
             looked = look(model, batch, hears=hears)
-            found.append(shares_of(looked, probe.speech if hears else probe.text))
-    means = np.mean(found, axis=0)
-    return AttentionShares(
-        rows=len(probes),
-        instruction=means[0],
-        content=means[1],
-        sink=means[2],
-        share=means[3],
-        share_by_length=means[4],
-        saliency_share=means[5],
-    )
+            places = probe.speech if hears else probe.text
+            found.append(attended(looked, places, row=probe.row.sample_id, side=side))
+    return found
 
 
 @contextmanager
@@ -143,27 +118,21 @@ def _numbers(layers: Sequence[Tensor]) -> ByLayer:
     return np.asarray(torch.stack(list(layers)).cpu().double().numpy())
 
 
-def shares_of(looked: Looked, side: Side) -> ByLayer:
-    """Returns mass of instruction, content, sinks, and the three shares: (6, layers)."""
+def attended(looked: Looked, places: Side, *, row: str, side: str) -> Attended:
+    """Returns what is saved of a row: sums over the places that are no sinks, by layer."""
     kept = ~sinks(looked.lengths)
-    masses = [
-        _sum(looked.weights * kept, side.instruction),
-        _sum(looked.weights * kept, side.content),
-    ]
-    salient = [
-        _sum(looked.saliency * kept, side.instruction),
-        _sum(looked.saliency * kept, side.content),
-    ]
-    places = [np.maximum(_sum(kept, each), 1) for each in (side.instruction, side.content)]
-    return np.stack(
-        [
-            masses[0],
-            masses[1],
-            (looked.weights * ~kept).sum(axis=1),
-            _share(masses[0], masses[1]),
-            _share(masses[0] / places[0], masses[1] / places[1]),
-            _share(salient[0], salient[1]),
-        ]
+    weights, saliency = looked.weights * kept, looked.saliency * kept
+    instruction, content = places.instruction, places.content
+    return Attended(
+        row=row,
+        side=side,
+        instruction=_sum(weights, instruction),
+        content=_sum(weights, content),
+        sink=tuple((looked.weights * ~kept).sum(axis=1).tolist()),
+        instruction_saliency=_sum(saliency, instruction),
+        content_saliency=_sum(saliency, content),
+        instruction_places=tuple(kept[:, instruction].sum(axis=1).tolist()),
+        content_places=tuple(kept[:, content].sum(axis=1).tolist()),
     )
 
 
@@ -174,11 +143,5 @@ def sinks(lengths: ByLayer) -> npt.NDArray[np.bool_]:
     return found
 
 
-def _sum(values: npt.NDArray[np.float64] | npt.NDArray[np.bool_], places: Places) -> ByLayer:
-    return np.asarray(values[:, places].sum(axis=1), np.float64)
-
-
-def _share(a: ByLayer, b: ByLayer) -> ByLayer:
-    """Returns a / (a + b); a half where both are nothing."""
-    total = a + b
-    return np.divide(a, total, out=np.full_like(total, 0.5), where=total > 0)
+def _sum(values: ByLayer, places: Places) -> tuple[float, ...]:
+    return tuple(values[:, places].sum(axis=1).tolist())

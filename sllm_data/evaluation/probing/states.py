@@ -1,4 +1,4 @@
-"""Speech and text as states of the LLM, layer by layer: how alike they are, and a map of both.
+"""Speech and text as states of the LLM, layer by layer.
 
 A clip is the mean of the states at its positions; its transcript the mean of those at its tokens,
 on the side that reads, by the same LLM. One row of each clip is taken, since rows about one clip
@@ -6,41 +6,16 @@ would be alike for that reason alone.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from sllm_data.evaluation.paired import Float32, PairedStates
 from sllm_data.evaluation.probing.rows import Places, Probe
-from sllm_data.evaluation.similarity import States, linear_cka, map_of
 from sllm_data.trainer.data.conversation import prompts_batch
 from sllm_data.trainer.model.attention import segments_of
 from sllm_data.trainer.model.llm import run_body
 from sllm_data.trainer.model.speech_lm import SpeechLM
-
-_LEAST_CLIPS = 8
-"""A map of fewer says nothing."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PairedStates:
-    """Of N clips, in front of the first layer and behind each."""
-
-    speech: tuple[States, ...]
-    """(N, H) for each of layers + 1."""
-    text: tuple[States, ...]
-
-    def similarity(self) -> list[float | None]:
-        """Returns the CKA of speech and text at each of layers + 1."""
-        return [linear_cka(*both) for both in zip(self.speech, self.text, strict=True)]
-
-    def map(self, layer: int, *, seed: int) -> tuple[States, States] | None:
-        """Returns speech and text on one map, (N, 2) each; None for a few clips."""
-        both = self.speech[layer], self.text[layer]
-        if len(both[0]) < _LEAST_CLIPS:
-            return None
-        found = map_of(np.concatenate(both), seed=seed)
-        return found[: len(both[0])], found[len(both[0]) :]
 
 
 def paired_states(model: SpeechLM, probes: Sequence[Probe]) -> PairedStates:
@@ -54,10 +29,14 @@ def paired_states(model: SpeechLM, probes: Sequence[Probe]) -> PairedStates:
             speech.append(_means(model, model.embed(batch), probe.speech.content))
             read = model.llm.get_input_embeddings()(batch.twin.token_ids)[None]
             text.append(_means(model, read, probe.text.content))
-    return PairedStates(speech=_by_layer(speech), text=_by_layer(text))
+    return PairedStates(
+        rows=tuple(probe.row.sample_id for probe in of_clip.values()),
+        speech=np.stack(speech, axis=1),
+        text=np.stack(text, axis=1),
+    )
 
 
-def _means(model: SpeechLM, embeds: torch.Tensor, places: Places) -> States:
+def _means(model: SpeechLM, embeds: torch.Tensor, places: Places) -> Float32:
     """Returns the mean state at some places: (layers + 1, H)."""
     length = embeds.shape[1]
     segments = segments_of(
@@ -68,8 +47,4 @@ def _means(model: SpeechLM, embeds: torch.Tensor, places: Places) -> States:
         found = run_body(model.llm, embeds, positions, segments=segments, all_layers=True)
     at = torch.from_numpy(places).to(embeds.device)
     layers = [states[0, at].double().mean(dim=0) for states in found.hidden_states]
-    return np.asarray(torch.stack(layers).cpu().numpy())
-
-
-def _by_layer(clips: Sequence[States]) -> tuple[States, ...]:
-    return tuple(np.stack([clip[layer] for clip in clips]) for layer in range(len(clips[0])))
+    return np.asarray(torch.stack(layers).float().cpu().numpy())
