@@ -14,11 +14,11 @@ import pytest
 from sllm_data.generation import engine_guard
 from sllm_data.generation.engine_processes import EngineProcesses
 
-SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 NESTED = [
     sys.executable,
     "-c",
-    f"import subprocess, time; subprocess.Popen({SLEEP!r}); time.sleep(60)",
+    f"import subprocess, time; subprocess.Popen({SLEEP!r}); time.sleep(600)",
 ]
 PARENT = f"""
 import subprocess, sys, time
@@ -31,11 +31,11 @@ if "at once" not in sys.argv:
 if "settle" in sys.argv:
     processes.settle()
 print(older.pid, child.pid, flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 
-def eventually(claim, timeout_s=10.0) -> bool:
+def eventually(claim, timeout_s=120.0) -> bool:
     deadline = time.monotonic() + timeout_s
     while not claim() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -140,12 +140,13 @@ def test_the_guard_looks_again_and_again_until_the_engine_has_settled():
     ignored = children()
     reading, writing = os.pipe()
     late = []
-    timers = [
-        threading.Timer(0.2, lambda: late.append(subprocess.Popen(SLEEP))),
-        threading.Timer(1.2, os.close, (writing,)),
-    ]
-    for timer in timers:
-        timer.start()
+
+    def start_and_let_it_look() -> None:
+        late.append(subprocess.Popen(SLEEP))
+        time.sleep(2)  # it looks four times a second
+        os.close(writing)
+
+    threading.Timer(0.5, start_and_let_it_look).start()
     with FileIO(reading) as lifeline:
         engine_guard.guard(os.getpid(), ignored, lifeline)
     assert late[0].wait() == -signal.SIGKILL
