@@ -2,10 +2,12 @@
 
 import secrets
 import socket
+import time
 
 _FIRST, _STOP = 24_000, 32_000
 """Below those that Linux gives to connections, and above those of Ray's workers and clients: a
 program may take ten seconds to listen, and nobody else takes its port meanwhile by chance."""
+_PATIENCE_S = 300
 
 
 def free_port() -> int:
@@ -20,3 +22,16 @@ def free_port() -> int:
             except OSError:
                 continue
         return port
+
+
+def wait_until_somebody_listens(port: int) -> None:
+    """Returns when a program of this machine listens at a port."""
+    until = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            assert time.monotonic() < until, f"nobody listens at {port}"
+            time.sleep(0.1)
+        else:
+            return
