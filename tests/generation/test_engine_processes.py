@@ -11,7 +11,7 @@ from io import FileIO
 import psutil
 import pytest
 
-from sllm_data.generation import engine_guard
+from sllm_data.generation import engine_guard, engine_processes
 from sllm_data.generation.engine_processes import EngineProcesses
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -97,6 +97,15 @@ def test_ending_twice_or_without_a_guard_is_no_problem():
     processes.settle()
     processes.end()
     processes.end()
+
+
+def test_a_guard_that_does_not_end_in_time_is_left_to_end_alone(monkeypatch):
+    monkeypatch.setattr(engine_processes, "_END_S", 0.2)
+    processes = EngineProcesses()
+    processes._guard.send_signal(signal.SIGSTOP)
+    processes.end()
+    processes._guard.send_signal(signal.SIGCONT)
+    assert processes._guard.wait() == 0
 
 
 @pytest.mark.parametrize("when", ["at once", "starting", "settle"])
