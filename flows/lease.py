@@ -42,7 +42,6 @@ LOOK_S = 60.0  # some beats, and what a file system of the network may show late
 
 _END_S = 10.0
 _GLANCE_S = 1.0
-_CLOCK_S = 1.0  # start times of one process, read twice, are this near to each other
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +50,7 @@ class Process:
 
     pid: int
     started: float
+    """Seconds since the machine's own start: a clock that is put right moves none of them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -276,10 +276,21 @@ def _write(folder: Path, lease: Lease) -> None:
 
 
 def _process(process: psutil.Process) -> Process:
+    return Process(pid=process.pid, started=started(process.pid) or 0.0)
+
+
+def started(pid: int) -> float | None:
+    """When a process of this machine was started, in seconds since the machine was.
+
+    psutil's create_time counts from 1970, by a clock that jumps when it is put right: a run that
+    lives would then be taken for dead.
+    """
     try:
-        return Process(pid=process.pid, started=process.create_time())
-    except psutil.NoSuchProcess:
-        return Process(pid=process.pid, started=0.0)
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # the second field, its name, may hold anything; proc(5) counts this one as the 22nd
+    return int(stat.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
 
 
 def _below(process: psutil.Process) -> list[psutil.Process]:
@@ -293,7 +304,7 @@ def _found(process: Process) -> psutil.Process | None:
     """The process, where it still runs and is no zombie."""
     try:
         found = psutil.Process(process.pid)
-        is_same = abs(found.create_time() - process.started) < _CLOCK_S
+        is_same = started(process.pid) == process.started
         return found if is_same and found.status() != psutil.STATUS_ZOMBIE else None
     except psutil.NoSuchProcess:
         return None

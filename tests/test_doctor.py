@@ -210,13 +210,13 @@ def test_a_trial_that_hangs_is_ended_with_its_children(tmp_path):
     child = tmp_path / "child"
     code = (
         "import pathlib, subprocess, sys, time;"
-        "c = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
-        f"pathlib.Path({str(child)!r}).write_text(str(c.pid)); time.sleep(60)"
+        "c = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']);"
+        f"pathlib.Path({str(child)!r}).write_text(str(c.pid)); time.sleep(600)"
     )
     start_s = time.monotonic()
-    trial = doctor._try_python(code, timeout_s=3)
-    assert time.monotonic() - start_s < 30
-    assert trial.error == "no answer within 3 s"
+    trial = doctor._try_python(code, timeout_s=10)
+    assert time.monotonic() - start_s < 300
+    assert trial.error == "no answer within 10 s"
     status = subprocess.run(
         ["ps", "-o", "stat=", "-p", child.read_text()], capture_output=True, text=True, check=False
     ).stdout.strip()

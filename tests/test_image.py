@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ import yaml
 from packaging.requirements import Requirement
 
 from sllm_data.storage.places import COPIES
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -36,7 +36,7 @@ SERVICES: dict[str, Any] = COMPOSE["services"]
 SECRET = re.compile("PASSWORD|SECRET|TOKEN|CREDENTIAL|(?:^|_)KEY", re.IGNORECASE)
 HARMLESS = "TOKENIZERS_PARALLELISM"
 HOME = Path("/var/lib/sllm-data")
-_PATIENCE_S = 120
+_PATIENCE_S = 240
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,7 +90,7 @@ def health_command() -> list[str]:
     return command
 
 
-def run(command: list[str], *, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+def run(command: list[str], *, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
     program = BIN / command[0]
     return subprocess.run(
         [program, *command[1:]], capture_output=True, text=True, check=False, timeout=timeout_s
@@ -323,13 +323,6 @@ def test_services_of_the_image_may_do_no_more_than_they_need():
         assert SERVICES[name]["security_opt"] == ["no-new-privileges:true"]
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
-
-
 def health_of(service: str, **changed: str) -> int:
     """Runs the health check of a service, with ports and the like as they are here."""
     _, program, *arguments = SERVICES[service]["healthcheck"]["test"]
@@ -337,7 +330,7 @@ def health_of(service: str, **changed: str) -> int:
         arguments = [each.replace(old.lstrip("_"), new) for each in arguments]
     program = sys.executable if program == "python" else shutil.which(program) or program
     done = subprocess.run(
-        [program, *arguments], capture_output=True, check=False, timeout=60, env=os.environ
+        [program, *arguments], capture_output=True, check=False, timeout=300, env=os.environ
     )
     return done.returncode
 
@@ -434,7 +427,7 @@ def test_server_and_worker_come_up_on_postgres_and_their_health_checks_can_fail(
                 wait_for("worker-cpu", 0, worker, _8080=worker_port)
             assert health_of("worker-cpu", _8080=worker_port) != 0
             running.send_signal(signal.SIGQUIT)  # at once, whoever is connected
-            running.wait(60)
+            running.wait(300)
             assert health_of("postgres") != 0
             wait_for("server", 1, server, _4200=api)
 

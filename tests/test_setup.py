@@ -54,7 +54,7 @@ def make(checkout: Path, *arguments: str, **variables: str) -> subprocess.Comple
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
 
 
@@ -150,7 +150,7 @@ def audited(checkout: Path, script: str, **variables: str) -> subprocess.Complet
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
 
 
@@ -262,7 +262,7 @@ def unpacked_wheel(tmp_path_factory) -> Path:
         [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT],
         check=True,
         capture_output=True,
-        timeout=120,
+        timeout=300,
     )
     (wheel,) = folder.glob("*.whl")
     assert wheel.name.endswith("-py3-none-any.whl")
@@ -285,7 +285,7 @@ def test_the_wheel_works_outside_the_checkout(unpacked_wheel, tmp_path):
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=300,
     )
     paths = [Path(line) for line in done.stdout.splitlines()]
     assert all(path.is_relative_to(unpacked_wheel) for path in paths), paths
@@ -354,7 +354,7 @@ def test_every_import_contract_is_broken_by_the_violation_meant_for_it(tmp_path)
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )
     broken = set(re.findall(r"^(.+) BROKEN", done.stdout, flags=re.MULTILINE))
     assert broken == set(VIOLATIONS), done.stdout

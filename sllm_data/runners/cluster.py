@@ -153,7 +153,27 @@ def _join(ray: Any, address: str) -> None:  # Any: untyped module
                 f"Ray and Python, it can't be joined: {cause}"
             ) from error
         else:
+            if address.startswith(_BY_CLIENT):
+                _end_with_its_stream()
             return
+
+
+def _end_with_its_stream() -> None:
+    """Has the calls of Ray's client fail as soon as its stream to the cluster has ended.
+
+    Ray (2.60) tells them so only where it could not reconnect in time. Where the cluster has
+    forgotten the client, and then can't be reached any more, it tries such a call again for ever.
+    """
+    from ray.util.client import ray as client  # noqa: PLC0415 - as above
+
+    worker = client.get_context().client_worker
+    stream = worker.data_client.data_thread
+
+    def watch() -> None:
+        stream.join()
+        worker._in_shutdown = True  # noqa: SLF001 - what Ray itself sets, and nobody else can
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _check_somebody_listens(address: str) -> None:

@@ -57,7 +57,7 @@ class WorldCorpus:
 
     def __post_init__(self) -> None:
         if not (self.hours > 0 and math.isfinite(self.hours)):
-            raise ConfigError(f"hours must be above 0, got {self.hours:g}")
+            raise ConfigError(f"hours must be a number above 0, got {self.hours:g}")
         least = 2 if self.layout == "dialogues" else 1
         if not least <= self.num_voices <= len(WORLD_VOICES):
             raise ConfigError(

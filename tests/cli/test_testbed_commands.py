@@ -42,7 +42,7 @@ def test_speak_prints_what_it_wrote(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--hours", "0"], "hours must be above 0, got 0"),
+        (["--hours", "0"], "hours must be a number above 0, got 0"),
         (["--hours", "1e6"], "the world has no more distinct stories"),
         (["--num-voices", "0"], "num_voices must be 1 to 12, got 0"),
         (["--overlap", "0.1"], "only in dialogues two speak at once"),

@@ -3,7 +3,6 @@
 import signal
 from contextlib import closing
 
-import pytest
 from steps_datasets import digests
 
 from tests.faults.harness import Run, finish, wait_for
@@ -13,7 +12,6 @@ from tests.faults.watching import FolderWatch
 RAY = {"kind": "ray", "workers": 2}
 
 
-@pytest.mark.timeout(400)
 def test_a_run_that_is_killed_on_ray_leaves_nothing_and_goes_on(undisturbed, tmp_path, write_run):
     """While tasks write parts, and while engines do; the cluster is the run's own, and ends."""
     whole, _ = undisturbed

@@ -29,8 +29,10 @@ def test_a_worker_that_is_killed_in_any_step_is_one_sentence(undisturbed, tmp_pa
         with closing(FolderWatch(root)) as watch:
             run = Run(run_yaml)
             wait_for(run, watch, lambda event, table=table: event[1].startswith(f"{table}/."))
+            run.kill(signal.SIGSTOP, group=True)  # or its step might end while we look
             workers = [pid for pid, command in run.family().items() if "spawn_main" in command]
             os.kill(chance.choice(workers), signal.SIGKILL)
+            run.kill(signal.SIGCONT, group=True)
             ended = run.wait()
         assert_one_sentence(ended)
         assert "a worker process died, most likely killed for memory" in ended.said

@@ -5,7 +5,6 @@ import os
 import pwd
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -14,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import asyncpg
+
+from tests.ports import free_port
 
 _USER = "nobody"  # Postgres refuses to run as root
 _START_S = 120
@@ -24,13 +25,6 @@ def find_program(name: str) -> str | None:
     found = shutil.which(name)
     folders = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True)
     return found or next(map(str, folders), None)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -11,16 +11,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
 import psutil
 import yaml
-from postgres import free_port, running_postgres
+from postgres import running_postgres
 
 from flows.lease import Lease, read_lease
 from sllm_data.testbed import write_librispeech
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 _PATIENCE_S = 600  # the machine may be busy; a state that never comes is what this ends
@@ -93,12 +95,20 @@ class Project:
 
     def runs(self, deployment: str) -> list[dict[str, Any]]:
         """The runs of a deployment, oldest first, without those that a schedule has in store."""
+        found = self._runs(deployment)
+        return [run for run in found if run["start_time"] or not run["auto_scheduled"]]
+
+    def _runs_of(self, schedule: str, deployment: str) -> list[dict[str, Any]]:
+        found = self._runs(deployment.partition("/")[2])
+        return [run for run in found if (run["created_by"] or {}).get("id") == schedule]
+
+    def _runs(self, deployment: str) -> list[dict[str, Any]]:
         asked = {
             "deployments": {"name": {"any_": [deployment]}},
             "sort": "EXPECTED_START_TIME_ASC",
         }
-        found = self.ask("/flow_runs/filter", asked)
-        return [run for run in found if run["start_time"] or not run["auto_scheduled"]]
+        found: list[dict[str, Any]] = self.ask("/flow_runs/filter", asked)
+        return found
 
     def start(self, deployment: str, *parameters: str) -> str:
         """Starts a run now, and returns its id."""
@@ -121,11 +131,26 @@ class Project:
         return wait_for(f"the end of {run_id}", look)
 
     def schedule_soon(self, deployment: str) -> None:
-        """Lets a deployment run by schedule in some seconds, and never again."""
-        found = self.ask(f"/deployments/name/{deployment}")
-        soon = datetime.now(UTC) + timedelta(seconds=5)
-        schedule = {"interval": 86_400, "anchor_date": soon.isoformat()}
-        self.ask(f"/deployments/{found['id']}/schedules", [{"active": True, "schedule": schedule}])
+        """Lets a deployment run by schedule in some seconds, and never again.
+
+        The scheduler must see it before it is due: where it comes too late, later is tried.
+        """
+        path = f"/deployments/{self.ask(f'/deployments/name/{deployment}')['id']}/schedules"
+        for seconds in (5, 20, 80, 320):
+            due = datetime.now(UTC) + timedelta(seconds=seconds)
+            schedule = {"interval": 86_400, "anchor_date": due.isoformat()}
+            (made,) = self.ask(path, [{"active": True, "schedule": schedule}])
+            (first, *_) = wait_for(
+                "a run in store", partial(self._runs_of, made["id"], deployment)
+            )
+            if datetime.fromisoformat(first["expected_start_time"]) < due + timedelta(hours=1):
+                return
+            self._http.delete(f"{path}/{made['id']}").raise_for_status()
+        raise AssertionError(f"the scheduler never saw a run of {deployment} in time")
+
+    def pause_schedules(self) -> None:
+        """Takes the schedules of prefect.yaml out: no run comes into a test's way by the clock."""
+        self.prefect("deployment", "schedule", "pause", "--all")
 
     def add_night(self, number: int) -> None:
         """Puts six more utterances into the corpus."""
@@ -206,6 +231,7 @@ def deployed_project(folder: Path) -> Iterator[Project]:
             project.prefect("work-pool", "create", pool, "--type", "process")
         project.prefect("work-pool", "set-concurrency-limit", "gpu", "1")
         project.prefect("deploy", "--all")
+        project.pause_schedules()
         stack.callback(project.stop)
         for pool in ("cpu", "gpu"):
             project.start_worker(pool)

@@ -21,7 +21,7 @@ from spoken_rows import spoken_rows
 
 from flows.find_dead_runs import find_dead_runs
 from flows.hooks import stop_training
-from flows.lease import NAME, held, read_lease
+from flows.lease import NAME, held, read_lease, started
 from flows.train import main, train_model
 from sllm_data.testbed.assets import shipped
 
@@ -110,8 +110,7 @@ def test_the_hook_of_a_training_ends_what_is_left_and_takes_its_lease_away(
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"]) as left:
         with held(output, run_id=str(run.id), run_name="a training"):
             lease = json.loads((output / NAME).read_text())
-        started = psutil.Process(left.pid).create_time()
-        lease["children"] = [{"pid": left.pid, "started": started}]
+        lease["children"] = [{"pid": left.pid, "started": started(left.pid)}]
         lease["holder"]["started"] = 0.0  # its number is that of this process
         (output / NAME).write_text(json.dumps(lease))
         stop_training(train_model, run, Crashed())

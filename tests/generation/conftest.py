@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ import pytest
 
 from sllm_data.generation import Engine, VllmConfig
 from sllm_data.records import Message, Rejection, Request, Response, Sampling
+from tests.ports import free_port
 
 MakeRequest = Callable[..., Request]
 Ask = Callable[[Engine, Sequence[Request]], dict[str, Response | Rejection]]
@@ -220,9 +220,7 @@ def vllm_config(tiny_backbone: Path) -> VllmConfig:
 def vllm_server(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """vLLM's own OpenAI server over the tiny backbone; its base URL."""
     log = tmp_path_factory.mktemp("server") / "log.txt"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1"]
     command += ["--port", str(port), "--model", str(tiny_backbone), "--served-model-name", "tiny"]
     command += ["--max-model-len", "256", "--max-num-seqs", "32", "--enforce-eager"]

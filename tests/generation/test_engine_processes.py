@@ -11,14 +11,14 @@ from io import FileIO
 import psutil
 import pytest
 
-from sllm_data.generation import engine_guard
+from sllm_data.generation import engine_guard, engine_processes
 from sllm_data.generation.engine_processes import EngineProcesses
 
-SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 NESTED = [
     sys.executable,
     "-c",
-    f"import subprocess, time; subprocess.Popen({SLEEP!r}); time.sleep(60)",
+    f"import subprocess, time; subprocess.Popen({SLEEP!r}); time.sleep(600)",
 ]
 PARENT = f"""
 import subprocess, sys, time
@@ -31,11 +31,11 @@ if "at once" not in sys.argv:
 if "settle" in sys.argv:
     processes.settle()
 print(older.pid, child.pid, flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 
-def eventually(claim, timeout_s=10.0) -> bool:
+def eventually(claim, timeout_s=120.0) -> bool:
     deadline = time.monotonic() + timeout_s
     while not claim() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -99,6 +99,15 @@ def test_ending_twice_or_without_a_guard_is_no_problem():
     processes.end()
 
 
+def test_a_guard_that_does_not_end_in_time_is_left_to_end_alone(monkeypatch):
+    monkeypatch.setattr(engine_processes, "_END_S", 0.2)
+    processes = EngineProcesses()
+    processes._guard.send_signal(signal.SIGSTOP)
+    processes.end()
+    processes._guard.send_signal(signal.SIGCONT)
+    assert processes._guard.wait() == 0
+
+
 @pytest.mark.parametrize("when", ["at once", "starting", "settle"])
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_parent_that_is_killed_takes_the_engine_with_it(when, how):
@@ -140,12 +149,13 @@ def test_the_guard_looks_again_and_again_until_the_engine_has_settled():
     ignored = children()
     reading, writing = os.pipe()
     late = []
-    timers = [
-        threading.Timer(0.2, lambda: late.append(subprocess.Popen(SLEEP))),
-        threading.Timer(1.2, os.close, (writing,)),
-    ]
-    for timer in timers:
-        timer.start()
+
+    def start_and_let_it_look() -> None:
+        late.append(subprocess.Popen(SLEEP))
+        time.sleep(2)  # it looks four times a second
+        os.close(writing)
+
+    threading.Timer(0.5, start_and_let_it_look).start()
     with FileIO(reading) as lifeline:
         engine_guard.guard(os.getpid(), ignored, lifeline)
     assert late[0].wait() == -signal.SIGKILL

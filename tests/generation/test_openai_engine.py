@@ -1,6 +1,7 @@
 """The openai engine against a real server on a loopback socket that misbehaves on purpose."""
 
 import json
+import threading
 import time
 from contextlib import closing
 
@@ -21,8 +22,8 @@ def config(server):
             "tokenizer": "some/tokenizer",
             "backoff_s": 0.01,
             "max_backoff_s": 0.1,
-            "start_timeout_s": 1.0,
-            "request_timeout_s": 5.0,
+            "start_timeout_s": 60.0,
+            "request_timeout_s": 30.0,
             "retries": 3,
         }
         return OpenaiConfig(engine="openai", model="tiny", **(fields | changes))
@@ -191,7 +192,7 @@ FAULTS = {
     "nested beyond reason": lambda server: _with(server.good(), content=b"[" * 100_000),
     "wrong encoding": lambda server: _with(server.good(), headers={"content-encoding": "gzip"}),
     "aborted": lambda server: server.good(finish_reason="abort"),
-    "silence": lambda server: _with(server.good(), wait_s=1.0),
+    "silence": lambda server: _with(server.good(), wait_s=10.0),
     "endless": lambda server: _with(server.good(), content=b" " * (33 * 2**20)),
 }
 
@@ -205,7 +206,7 @@ def _with(reply, **changes):
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_failed_attempt_is_tried_again(server, started, make_request, ask, fault):
     server.replies(FAULTS[fault](server), server.good("at last"))
-    engine = started(request_timeout_s=0.5)
+    engine = started(request_timeout_s=2.0)
     assert ask(engine, [make_request()])["r:main"].text == "at last"
 
 
@@ -294,7 +295,7 @@ def test_no_server_at_all_stops_the_start_in_time(config, server):
     start = time.monotonic()
     with pytest.raises(EngineError, match=r"ConnectError"):
         start_engine(config(start_timeout_s=0.2))
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 60
 
 
 def test_a_server_that_takes_no_request_stops_the_start_with_its_words(server, config):
@@ -336,15 +337,22 @@ def test_a_base_url_that_no_client_takes_stops_the_start(config):
 
 
 def test_answers_come_in_the_order_in_which_they_are_ready(server, started, make_request):
-    server.script = lambda _path, body: _with(
-        server.good(), wait_s=0.5 if body["stop"] == ["slow"] else 0.0
-    )
+    is_fast_here = threading.Event()
+
+    def script(_path, body):
+        if body["stop"] == ["slow"]:
+            is_fast_here.wait(60)
+        return server.good()
+
+    server.script = script
     engine = started()
     for name in ("slow", "fast"):
         engine.submit(make_request(name, stop=(name,)))
     received = []
     while len(received) < 2:
         received += [answer.request_id for answer in engine.receive()]
+        if received:
+            is_fast_here.set()
     assert received == ["fast:main", "slow:main"]
 
 
@@ -381,22 +389,32 @@ def test_a_proxy_for_the_outer_world_is_not_used_on_this_machine(started, monkey
 def test_nothing_in_flight_returns_at_once_and_slow_answers_after_a_while(
     server, started, make_request
 ):
-    server.script = lambda _path, _body: _with(server.good(), wait_s=1.5)
+    may_answer = threading.Event()
+
+    def script(_path, _body):
+        may_answer.wait(60)
+        return server.good()
+
+    server.script = script
     engine = started()
     assert engine.receive() == []
     engine.submit(make_request())
     assert engine.receive() == []
-    assert len(engine.receive()) == 1
+    may_answer.set()
+    received = []
+    while not received:
+        received = engine.receive()
+    assert len(received) == 1
 
 
 def test_closing_drops_what_is_in_flight_and_may_be_done_twice(server, config, make_request):
-    server.script = lambda _path, _body: _with(server.good(), wait_s=10.0)
+    server.script = lambda _path, _body: _with(server.good(), wait_s=60.0)
     start = time.monotonic()
     with closing(start_engine(config())) as engine:
         engine.submit(make_request())
         time.sleep(0.2)
     engine.close()
-    assert time.monotonic() - start < 9
+    assert time.monotonic() - start < 50
 
 
 @pytest.mark.engine

@@ -13,8 +13,8 @@ from typing import Any
 from websockets.sync.client import ClientConnection, connect
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-_START_S = 60
-_ANSWER_S = 60
+_START_S = 300
+_ANSWER_S = 300
 
 
 def find_browser() -> str | None:

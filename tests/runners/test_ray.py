@@ -4,7 +4,6 @@ All share one cluster of this machine, but for those that take a node away or ca
 """
 
 import os
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from sllm_data.runners import (
 )
 from sllm_data.runners.place import Place
 from sllm_data.runners.ray_crew import Crew, Work
+from tests.ports import free_port
 from tests.runners import ray_jobs as jobs
 
 RAY = RunnerConfig(kind="ray", workers=2)
@@ -148,17 +148,11 @@ def test_an_address_that_is_none_is_refused(address):
         RunnerConfig(kind="ray", address=address)
 
 
-def _nobody() -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{free.getsockname()[1]}"
-
-
 @pytest.mark.parametrize("scheme", ["", "ray://"])
-@pytest.mark.timeout(60)  # Ray itself tries for five minutes
+@pytest.mark.timeout(240)  # Ray itself tries for five minutes
 def test_an_address_where_nothing_listens_is_one_sentence_soon(scheme):
     from sllm_data.runners.cluster import _join
 
-    address = scheme + _nobody()
+    address = f"{scheme}127.0.0.1:{free_port()}"
     with pytest.raises(ConfigError, match=f"{address} must be .* nothing answers there"):
         _join(None, address)

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import boto3
 import pytest
 import yaml
-from s3_server import S3, SECRET
+from s3_server import SECRET
 from steps_datasets import build, digests
 from typer.testing import CliRunner, Result
 
@@ -104,7 +103,7 @@ def test_another_machine_goes_on_where_one_was_lost(
     bucket, by_url, configured, tmp_path, monkeypatch
 ):
     run_yaml = tmp_path / "run.yaml"
-    slow = {"engine": "scripted", "latency_s": 0.2, "max_in_flight": 4}
+    slow = {"engine": "scripted", "latency_s": 1, "max_in_flight": 4}
     run_yaml.write_text(yaml.safe_dump(by_url(part_size=6, backbone=slow)))
     run = subprocess.Popen(
         [sys.executable, "-m", "sllm_data.cli", "run", str(run_yaml)],
@@ -148,7 +147,8 @@ def test_a_storage_that_goes_away_ends_a_run_that_goes_on_later(
     s3, bucket, by_url, configured, tmp_path, capsys
 ):
     fields = by_url(part_size=6, storage={"patience_s": 1})
-    with Sentinel(s3, "requests/main/part-00002"), pytest.raises(StorageError) as said:
+    s3.proxy.goes_away_at = "requests/main/part-00002"
+    with pytest.raises(StorageError) as said:
         build(config_of(fields))
     assert re.search(
         r"s3://\S+: the storage must answer, found: .* for 1 s; run the same command",
@@ -188,31 +188,6 @@ def test_a_run_that_fails_while_its_storage_is_away_says_that_not_all_was_sent(s
     said = [line["warning"] for line in told if line["warning"].startswith("not all was sent")]
     assert len(said) == 1
     assert "the next run sends it: s3://" in said[0]
-
-
-class Sentinel:
-    """Takes the storage away as soon as an object of a name was sent."""
-
-    def __init__(self, s3: S3, name: str) -> None:
-        self._s3, self._name = s3, name
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-
-    def _watch(self) -> None:
-        looked = 0
-        while not self._ended.wait(0.01):
-            lines = self._s3.proxy.seen[looked:]
-            looked += len(lines)
-            if any(self._name in line for line in lines):
-                self._s3.proxy.is_away = True
-                return
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
 
 
 def test_a_folder_is_written_by_one_run_at_a_time(bucket, by_url):

@@ -49,11 +49,11 @@ def test_a_probe_that_has_time_asks_all_and_waits_for_all():
 
 def test_a_probe_ends_when_its_time_is_over():
     with closing(start_engine(_scripted(latency_s=0.02))) as engine:
-        trial, answers = _probe(engine, _requests(10_000), seconds=0.4)
+        trial, answers = _probe(engine, _requests(10_000), seconds=1.0)
 
-    assert 0 < len(answers) < 1_000
+    assert 0 < len(answers) < 10_000
     assert trial.is_drained
-    assert trial.full_until - trial.full_from == pytest.approx(0.4, abs=0.2)
+    assert trial.full_until - trial.full_from >= 1.0
 
 
 def test_few_requests_never_fill_an_engine():
@@ -72,7 +72,7 @@ def test_parts_are_committed_as_in_a_run():
 
 
 def test_what_takes_too_long_to_come_is_not_waited_for():
-    answers = iter([Reply(wait_s=0.0)] * 3 + [Reply(wait_s=5.0)] * 100)
+    answers = iter([Reply(wait_s=0.0)] * 3 + [Reply(wait_s=60.0)] * 100)
     with closing(ScriptedServer()) as server:
 
         def script(_path: str, _body: object) -> Reply:
@@ -81,7 +81,7 @@ def test_what_takes_too_long_to_come_is_not_waited_for():
         server.script = script
         config = OpenaiConfig(engine="openai", model="tiny", base_url=server.url)
         with closing(start_engine(config)) as engine:
-            trial, answered = _probe(engine, _requests(8), seconds=0.5)
+            trial, answered = _probe(engine, _requests(8), seconds=3)
 
     assert (len(answered), trial.is_drained) == (3, False)
     assert trial.seconds_for(30, 10.0) == 3

@@ -38,6 +38,8 @@ class FaultyProxy:
         self.seen: list[str] = []
         """The requests, as `GET /bucket/name`."""
         self.is_away = False
+        self.goes_away_at: str | None = None
+        """What a request must hold for the storage to go away with it."""
         self.unlisted: str | None = None
         self.lock = threading.Lock()
         self.ended = threading.Event()
@@ -59,6 +61,8 @@ class FaultyProxy:
     def fault_for(self, method: str, target: str) -> Kind | None:
         with self.lock:
             self.seen.append(f"{method} {target}")
+            if self.goes_away_at is not None and self.goes_away_at in target:
+                self.goes_away_at, self.is_away = None, True
             for fault in self.faults:
                 is_meant = re.fullmatch(fault.method, method) and re.search(fault.target, target)
                 if is_meant and fault.times:

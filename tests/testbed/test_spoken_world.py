@@ -215,8 +215,9 @@ def test_a_dialogue_is_silent_where_nobody_speaks(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"hours": 0}, "hours must be above 0, got 0"),
-        ({"hours": float("nan")}, "hours must be above 0, got nan"),
+        ({"hours": 0}, "hours must be a number above 0, got 0"),
+        ({"hours": float("nan")}, "hours must be a number above 0, got nan"),
+        ({"hours": float("inf")}, "hours must be a number above 0, got inf"),
         ({"hours": 10_000}, "hours must be at most 2,463, got 10,000: the world has no more"),
         ({"num_voices": 13}, "num_voices must be 1 to 12, got 13"),
         ({"num_voices": 1, "layout": "dialogues"}, "num_voices must be 2 to 12, got 1"),

@@ -16,7 +16,6 @@ AUDIO, REQUESTS, SAMPLES = (
 )
 
 
-@pytest.mark.timeout(180)
 def test_ray_finds_what_processes_find(dataset: Path) -> None:
     change(dataset, SAMPLES, lambda rows: rows[1].update(pool_sha256="ABC", recipe="other"))
     change(dataset, SAMPLES, lambda rows: rows[0].update(sample_id=rows[1]["sample_id"]))

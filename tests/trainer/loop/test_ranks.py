@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -27,16 +26,11 @@ from sllm_data.trainer.halving import halves_of
 from sllm_data.trainer.loop import train
 from sllm_data.trainer.model.speech_lm import load_speech_lm
 from sllm_data.trainer.step import cut_in_halves
-
-
-def _port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+from tests.ports import free_port
 
 
 def _on_two(processes, target, *arguments) -> None:
-    port = _port()
+    port = free_port()
     ranks = [processes.Process(target=target, args=(rank, port, *arguments)) for rank in (0, 1)]
     for rank in ranks:
         rank.start()
