@@ -30,6 +30,8 @@ from sllm_data.spawning import without_main
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
+_STOPS = (signal.SIGINT, signal.SIGTERM)
+
 
 def num_workers(config: RunnerConfig) -> int:
     """Returns how many processes to use on this machine: 1 for serial."""
@@ -48,12 +50,36 @@ def starting_workers() -> Iterator[None]:
     """
     # starting the first process of all starts this one, which ends by unblocking the signals
     resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    held: list[int] = []
     try:
-        with without_main():
-            yield
+        with _noted_in(held):
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+            try:
+                with without_main():
+                    yield
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for each in held:
+            signal.raise_signal(each)
+
+
+@contextmanager
+def _noted_in(held: list[int]) -> Iterator[None]:
+    """Notes signals that another thread takes: their handlers would stop this one all the same."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    kept = {each: signal.getsignal(each) for each in _STOPS}
+    for each, handler in kept.items():
+        if handler not in (signal.SIG_IGN, None):  # a child inherits that a signal is ignored
+            signal.signal(each, lambda number, _: held.append(number))
+    try:
+        yield
+    finally:
+        for each, handler in kept.items():
+            if handler is not None:
+                signal.signal(each, handler)
 
 
 def start_worker(lifeline: Connection) -> None:

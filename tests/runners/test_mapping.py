@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from sllm_data.errors import CorpusError, OutputError
-from sllm_data.runners import RunnerConfig, map_parts, num_workers
+from sllm_data.runners import RunnerConfig, map_parts, num_workers, starting_workers
 from tests.runners import jobs_for_tests as jobs
 
 SERIAL = RunnerConfig(kind="serial")
@@ -150,3 +151,21 @@ def test_the_number_of_workers():
     assert num_workers(RunnerConfig()) == len(os.sched_getaffinity(0))
     with pytest.raises(ValidationError, match="workers"):
         RunnerConfig(workers=0)
+
+
+def test_a_signal_that_another_thread_takes_waits_until_the_workers_are_started():
+    """The handler is called in the main thread, whichever of them the kernel chose."""
+    ended, order = threading.Event(), []
+    other = threading.Thread(target=ended.wait)
+    other.start()  # it blocks no signal
+    before = signal.signal(signal.SIGTERM, lambda *_: order.append("stopped"))
+    try:
+        with starting_workers():
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.1)
+            order.append("started")
+        assert order == ["started", "stopped"]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        ended.set()
+        other.join()
