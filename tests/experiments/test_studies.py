@@ -379,7 +379,10 @@ def test_an_arm_that_fails_is_named_with_what_it_said(tmp_path):
 @pytest.mark.engine
 @pytest.mark.timeout(1_800)
 @pytest.mark.filterwarnings("default")  # vLLM's imports warn
-def test_data_of_an_arm_differs_in_what_is_compared_and_takes_over_answers(tmp_path):
+def test_data_of_an_arm_differs_in_what_is_compared_and_takes_over_answers(tmp_path, monkeypatch):
+    # engines in this process: all but the first start at once
+    monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+
     def rows(data):
         dataset = make_dataset(tmp_path, data, hours=0.03, seed=1, progress=Progress(None))
         columns = ["audio_refs", "task", "split", "eval_group", "cut"]

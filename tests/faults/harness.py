@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.faults.watching import Event, FolderWatch
 
@@ -128,7 +129,7 @@ def _marked(mark: bytes) -> Iterator[tuple[int, str]]:
             continue
 
 
-def finish(run_yaml: Path, options: Sequence[str] = (), **others: Sequence[str]) -> Ended:
+def finish(run_yaml: Path, options: Sequence[str] = (), **others: Any) -> Ended:
     """Runs the same command, undisturbed, to its good end."""
     ended = Run(run_yaml, options, **others).wait()
     assert ended.status == 0, ended.said

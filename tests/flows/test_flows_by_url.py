@@ -121,7 +121,7 @@ def test_a_flow_by_url_on_ray_that_is_killed_goes_on_to_the_bytes_of_one_process
     bucket = boto3.resource("s3", endpoint_url=f"http://127.0.0.1:{moto}").Bucket(s3.bucket)
     fields = yaml.safe_load(run_yaml.read_text()) | {"part_size": 1}
     build(resolve(fields | {"output": str(tmp_path / "here")}, where="test"))
-    slow = {"engine": "scripted", "workers": 2, "latency_s": 5, "max_in_flight": 1}
+    slow = {"engine": "scripted", "workers": 2, "latency_s": 1, "max_in_flight": 1}
     fields |= {"runner": {"kind": "ray", "workers": 2}, "backbone": slow, "storage": {}}
     run_yaml.write_text(yaml.safe_dump(fields))
     command = {
