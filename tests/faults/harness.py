@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tests.faults.watching import Event, FolderWatch
 
@@ -129,7 +128,7 @@ def _marked(mark: bytes) -> Iterator[tuple[int, str]]:
             continue
 
 
-def finish(run_yaml: Path, options: Sequence[str] = (), **others: Any) -> Ended:
+def finish(run_yaml: Path, options: Sequence[str] = (), **others: Sequence[str]) -> Ended:
     """Runs the same command, undisturbed, to its good end."""
     ended = Run(run_yaml, options, **others).wait()
     assert ended.status == 0, ended.said

@@ -25,10 +25,10 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
 
 TASKS = ("repetition", "intent", "sentiment", "keywords", "continuation", "translation")
 STARTING = ("engine_guard", "spawn_main")  # processes that a run has when it is killed
-ANSWERING = (  # events at which a run is killed: kind, file, how many; engine in the run's process
-    ("begun", "rejections/generate.main/.part-", 1, True),
-    ("named", "responses/main/part-", 1, False),
-    ("written", "responses/main/.part-", 2, True),
+ANSWERING = (  # events at which a run is killed: kind, file, how many of them
+    ("begun", "rejections/generate.main/.part-", 1),
+    ("named", "responses/main/part-", 1),
+    ("written", "responses/main/.part-", 2),
 )
 
 
@@ -60,11 +60,9 @@ def kill_while_the_engine_starts(run_yaml: Path, process: str) -> None:
     assert run.wait().status == -signal.SIGKILL
 
 
-def kill_while_it_answers(
-    run_yaml: Path, kind: str, start: str, count: int, environment: dict[str, str]
-) -> None:
+def kill_while_it_answers(run_yaml: Path, kind: str, start: str, count: int) -> None:
     with closing(FolderWatch(run_yaml.parent / "dataset")) as watch:
-        run = Run(run_yaml, environment=environment)
+        run = Run(run_yaml)
         wait_for(run, watch, lambda e: e[0] == kind and e[1].startswith(start), nth=count)
         run.kill()
         assert run.wait().status == -signal.SIGKILL
@@ -83,7 +81,7 @@ def kill_the_core(run_yaml: Path) -> None:
     assert "run the same command again to go on" in ended.said
 
 
-def test_a_run_whose_engine_is_killed(tmp_path, write_run, tiny_backbone, engine_inside):
+def test_a_run_whose_engine_is_killed(tmp_path, write_run, tiny_backbone):
     run_yaml = write_run(tmp_path / "killed", **fields(tiny_backbone))
     root = tmp_path / "killed/dataset"
     root.mkdir()
@@ -98,12 +96,12 @@ def test_a_run_whose_engine_is_killed(tmp_path, write_run, tiny_backbone, engine
     for process in STARTING:
         kill_while_the_engine_starts(run_yaml, process)
         look()
-    for *moment, inside in ANSWERING:
-        kill_while_it_answers(run_yaml, *moment, engine_inside if inside else {})
+    for moment in ANSWERING:
+        kill_while_it_answers(run_yaml, *moment)
         look()
     kill_the_core(run_yaml)
     look()
-    finish(run_yaml, environment=engine_inside)
+    finish(run_yaml)
     look()
     assert_finished(root)
     finish(write_run(tmp_path / "whole", **fields(tiny_backbone), reuse=[str(root)]))
