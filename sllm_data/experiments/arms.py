@@ -315,6 +315,7 @@ class _Commands:
         # models as small as these are slower with more threads than with one
         environment = with_lifeline(os.environ | {"OMP_NUM_THREADS": "1"})
         with log.open("ab") as file:
+            before = file.tell()  # what was said by earlier commands is not why this one fails
             with self._lock:
                 if self._stopped:
                     raise TrainingError("the study was stopped")
@@ -332,10 +333,10 @@ class _Commands:
             with self._lock:
                 self._running.discard(process)
         if status:
-            said = log.read_text("utf-8", errors="replace").strip().splitlines()[-_LAST_LINES:]
+            said = log.read_bytes()[before:].decode("utf-8", errors="replace").strip().splitlines()
             raise TrainingError(
                 f"sllm-data {arguments[0]} {arguments[1]} must end well, ended with {status}: "
-                f"{' / '.join(said)}; the whole of it is in {log}"
+                f"{' / '.join(said[-_LAST_LINES:])}; the whole of it is in {log}"
             )
 
     def stop(self) -> None:

@@ -364,7 +364,12 @@ def test_an_arm_that_is_not_known_is_one_sentence(tmp_path):
 
 def test_an_arm_that_fails_is_named_with_what_it_said(tmp_path):
     arm = Arm(name="none", means="none", train={"model": {"llm": {"mode": "frozen"}}})
-    with pytest.raises(TrainingError, match=r"sllm-data train .*none-seed1\.yaml must end well"):
+    (tmp_path / "arms").mkdir()
+    (tmp_path / "arms/none-seed1.log").write_text("said by an earlier command\n")
+    with pytest.raises(
+        TrainingError,
+        match=r"sllm-data train .*none-seed1\.yaml must end well, ended with 2: error:",
+    ):
         run_arms(
             [arm, arm],
             {WHOLE: tmp_path / "no-dataset"},
